@@ -1,0 +1,167 @@
+//! From the events table's stream to the queue: each inserted event becomes a message.
+//!
+//! The stream is the outbox. Within a subject, a later event is never sent before an earlier one was accepted, also when half
+//! of a batch fails. Delivery is at least once: a batch that is handed over again is sent again, under the same ids.
+
+use std::collections::BTreeSet;
+
+use model::{Message, MessageDetail, MessageQueue, NotSent};
+use runtime::Record;
+use tracing::{error, info, warn};
+
+/// Publishes a batch of inserts, and returns the sequence numbers of those that were not accepted.
+pub async fn publish<Q: MessageQueue>(queue: &Q, detail: MessageDetail, records: Vec<Record>) -> Vec<String> {
+    let mut failed = Vec::new();
+    let mut waiting = Vec::with_capacity(records.len());
+    for Record { sequence_number, event } in records {
+        match event {
+            Ok(event) => waiting.push((sequence_number, Message::new(&event, detail))),
+            Err(unreadable) => {
+                error!(record.sequence_number = sequence_number, error = %unreadable, "failed to read a record");
+                failed.push(sequence_number);
+            }
+        }
+    }
+
+    let mut held_up = BTreeSet::new();
+    while !waiting.is_empty() {
+        let (sequence_numbers, batch) = next_batch::<Q>(&mut waiting);
+        let results = queue.send(&batch).await;
+        let unanswered = std::iter::repeat_with(|| Err(NotSent("no answer".to_owned())));
+        for ((sequence_number, message), result) in
+            sequence_numbers.into_iter().zip(batch).zip(results.into_iter().chain(unanswered))
+        {
+            let (id, kind) = (&message.id, &message.event_type);
+            match result {
+                Ok(()) => info!(event.id = id, message.r#type = kind, "published"),
+                Err(not_sent) => {
+                    warn!(event.id = id, message.r#type = kind, error = %not_sent, "not published");
+                    failed.push(sequence_number);
+                    held_up.insert(message.group_id());
+                }
+            }
+        }
+        // What comes later of a subject that is held up waits for the next delivery of the batch.
+        waiting.retain(|(sequence_number, message)| {
+            let goes_on = !held_up.contains(&message.group_id());
+            if !goes_on {
+                failed.push(sequence_number.clone());
+            }
+            goes_on
+        });
+    }
+    failed
+}
+
+/// Takes the messages of the next call: the earliest of each subject, and no two of one, since a call may accept the second of
+/// two and not the first.
+fn next_batch<Q: MessageQueue>(waiting: &mut Vec<(String, Message)>) -> (Vec<String>, Vec<Message>) {
+    let mut groups = BTreeSet::new();
+    waiting.extract_if(.., |(_, message)| groups.len() < Q::MAX_BATCH && groups.insert(message.group_id())).unzip()
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+    use std::sync::Mutex;
+
+    use model::StoredEvent;
+    use runtime::Unreadable;
+
+    use super::*;
+
+    /// A queue that refuses some messages, and keeps the others by call.
+    #[derive(Default)]
+    struct Queue {
+        refuses: Vec<&'static str>,
+        answers_nothing: bool,
+        calls: Mutex<Vec<Vec<String>>>,
+    }
+
+    impl MessageQueue for Queue {
+        async fn send(&self, batch: &[Message]) -> Vec<Result<(), NotSent>> {
+            assert!(batch.len() <= Self::MAX_BATCH);
+            if self.answers_nothing {
+                return Vec::new();
+            }
+            let accepts = |message: &&Message| !self.refuses.contains(&message.id.as_str());
+            let accepted = batch.iter().filter(accepts).map(|message| message.id.clone()).collect();
+            self.calls.lock().unwrap().push(accepted);
+            batch
+                .iter()
+                .map(|message| accepts(&message).then_some(()).ok_or_else(|| NotSent("refused".to_owned())))
+                .collect()
+        }
+    }
+
+    /// The record of an event whose id is its sequence number, after its subject.
+    fn record(id: &str) -> Record {
+        let event: StoredEvent = serde_json::from_value(serde_json::json!({
+            "pk": id.split('-').next().unwrap(), "sk": id, "provider": "example", "source": "/callbacks/example",
+            "kind": "example.kind", "outcome": "approved", "reasons": [], "assurance": "shared_secret",
+            "received_at": "2026-01-31T00:00:00Z", "details": {}, "body": [], "day": "2026-01-31#0", "expires_at": 0,
+        }))
+        .unwrap();
+        Record { sequence_number: id.to_owned(), event: Ok(event) }
+    }
+
+    /// Publishes these records to a queue that refuses some, and compares the calls it accepted and what is reported as failed.
+    #[track_caller]
+    fn check(queue: &Queue, records: Vec<Record>, calls: &[&[&str]], failed: &[&str]) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        assert_eq!(runtime.block_on(publish(queue, MessageDetail::Reference, records)), failed);
+        assert_eq!(*queue.calls.lock().unwrap(), calls);
+    }
+
+    #[test]
+    fn ten_subjects_go_in_one_call() {
+        let ids = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"];
+        check(&Queue::default(), ids.map(record).into(), &[&ids], &[]);
+    }
+
+    #[test]
+    fn an_eleventh_message_goes_in_a_second_call() {
+        let ids = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k"];
+        check(&Queue::default(), ids.map(record).into(), &[&ids[..10], &["k"]], &[]);
+    }
+
+    #[test]
+    fn two_events_of_a_subject_go_in_two_calls() {
+        let records = ["a-1", "a-2", "b-1", "a-3", "b-2"].map(record).into();
+        check(&Queue::default(), records, &[&["a-1", "b-1"], &["a-2", "b-2"], &["a-3"]], &[]);
+    }
+
+    #[test]
+    fn a_refused_message_holds_up_the_later_ones_of_its_subject_only() {
+        let queue = Queue { refuses: vec!["a-1"], ..Queue::default() };
+        let records = ["a-1", "a-2", "b-1", "a-3", "b-2"].map(record).into();
+        check(&queue, records, &[&["b-1"], &["b-2"]], &["a-1", "a-2", "a-3"]);
+    }
+
+    #[test]
+    fn an_unreadable_record_is_reported_and_the_others_are_published() {
+        let poison = Record { sequence_number: "p".to_owned(), event: Err(Unreadable) };
+        check(&Queue::default(), vec![record("a"), poison, record("b")], &[&["a", "b"]], &["p"]);
+    }
+
+    #[test]
+    fn a_call_without_an_answer_is_a_failure_of_all() {
+        let queue = Queue { answers_nothing: true, ..Queue::default() };
+        check(&queue, ["a-1", "b-1", "a-2"].map(record).into(), &[], &["a-1", "b-1", "a-2"]);
+    }
+
+    #[test]
+    fn a_message_taken_out_keeps_the_order_of_the_rest() {
+        let records: Vec<Record> = (0..25).map(|n| record(&format!("{}-{n:02}", ["a", "b", "c"][n % 3]))).collect();
+        let queue = Queue::default();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        assert!(runtime.block_on(publish(&queue, MessageDetail::Reference, records)).is_empty());
+        let sent: Vec<String> = queue.calls.lock().unwrap().concat();
+        for subject in ["a", "b", "c"] {
+            let of_subject: Vec<_> = sent.iter().filter(|id| id.starts_with(subject)).collect();
+            assert!(of_subject.is_sorted(), "{of_subject:?}");
+        }
+        assert_eq!(sent.len(), 25);
+    }
+}

@@ -1,0 +1,16 @@
+//! The Lambda function for Signicat Assure's notifications.
+
+use std::process::ExitCode;
+
+use model::Provider as _;
+use runtime::{Aws, Secrets};
+use signicat_assure::SignicatAssure;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    runtime::run(async {
+        let aws = Aws::within(SignicatAssure::<Secrets>::ANSWER_WITHIN).await;
+        runtime::serve(SignicatAssure::new(aws.secret().await?), aws.event_store()?).await
+    })
+    .await
+}

@@ -1,0 +1,16 @@
+//! The Lambda function for VerifyVASP's callbacks.
+
+use std::process::ExitCode;
+
+use model::Provider as _;
+use runtime::{Aws, Secrets};
+use verifyvasp::VerifyVasp;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    runtime::run(async {
+        let aws = Aws::within(VerifyVasp::<Secrets>::ANSWER_WITHIN).await;
+        runtime::serve(VerifyVasp::new(aws.secret().await?), aws.event_store()?).await
+    })
+    .await
+}

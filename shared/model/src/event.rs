@@ -1,0 +1,333 @@
+//! What a callback becomes.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::{Assurance, Provider, ProviderName, Timestamp, Verified};
+
+/// The verdict of a callback, in the same words for every provider.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Outcome {
+    /// The verification succeeded.
+    Approved,
+    /// The verification was carried out and the answer is no.
+    Rejected,
+    /// A human has to decide.
+    Review,
+    /// The customer or an operator has to do something before there is an answer.
+    ActionRequired,
+    /// There is no answer yet.
+    Pending,
+    /// The verification could not be carried out to its end.
+    Failed,
+    /// The callback carries no verdict.
+    None,
+}
+
+impl Outcome {
+    /// The outcome's name in items, messages and logs.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Approved => "approved",
+            Self::Rejected => "rejected",
+            Self::Review => "review",
+            Self::ActionRequired => "action_required",
+            Self::Pending => "pending",
+            Self::Failed => "failed",
+            Self::None => "none",
+        }
+    }
+}
+
+/// The provider's reference of a verification: the unit of order, and the partition key in the table.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Subject(String);
+
+/// A text cannot be a [`Subject`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a subject has 1 to {max} bytes", max = Subject::MAX_BYTES)]
+pub struct InvalidSubject;
+
+impl Subject {
+    /// Half of what DynamoDB takes as a partition key; every provider's references are far shorter.
+    pub const MAX_BYTES: usize = 1024;
+
+    /// A subject of this text.
+    ///
+    /// # Errors
+    /// If it is empty or longer than [`MAX_BYTES`](Self::MAX_BYTES).
+    pub fn new(reference: impl Into<String>) -> Result<Self, InvalidSubject> {
+        let reference = reference.into();
+        if reference.is_empty() || reference.len() > Self::MAX_BYTES {
+            Err(InvalidSubject)
+        } else {
+            Ok(Self(reference))
+        }
+    }
+
+    /// The reference's text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Names an event: the same event always gets the same id, whenever and wherever it is received.
+///
+/// 64 lowercase hexadecimal digits: a SHA-256 over provider, kind, subject and [`Identity`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EventId(String);
+
+impl EventId {
+    fn derive(provider: ProviderName, kind: &str, subject: &Subject, identity: &Identity) -> Self {
+        let mut fields = Fields::new();
+        fields.add(Some(provider.as_str()));
+        fields.add(Some(kind));
+        fields.add(Some(subject.as_str()));
+        fields.0.update(identity.as_bytes());
+        Self(hex(&fields.0.finalize()))
+    }
+
+    /// The id's text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What makes two callbacks of one provider, kind and subject the same event, as a digest.
+///
+/// providers.md says what it is for each provider; nothing that differs between two attempts to
+/// deliver the same news may be in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Identity([u8; 32]);
+
+impl Identity {
+    /// The identity made of these fields, in this order. An absent field differs from an empty one.
+    pub fn of<'a>(fields: impl IntoIterator<Item = Option<&'a str>>) -> Self {
+        let mut digest = Fields::new();
+        fields.into_iter().for_each(|field| digest.add(field));
+        Self(digest.0.finalize().into())
+    }
+
+    /// The identity of a body: the same bytes are the same event.
+    #[must_use]
+    pub fn of_bytes(body: &[u8]) -> Self {
+        Self(Sha256::digest(body).into())
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// Hashes fields so that no two lists of fields give the same bytes.
+struct Fields(Sha256);
+
+impl Fields {
+    fn new() -> Self {
+        Self(Sha256::new())
+    }
+
+    fn add(&mut self, field: Option<&str>) {
+        self.0.update([u8::from(field.is_some())]);
+        if let Some(text) = field {
+            self.0.update((text.len() as u64).to_be_bytes());
+            self.0.update(text.as_bytes());
+        }
+    }
+}
+
+/// What a message tells of a callback beside its verdict: references and codes, never personal data.
+pub type Details = serde_json::Map<String, serde_json::Value>;
+
+/// What a provider's parser reads in a callback.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Parsed {
+    /// The kind of callback in kebab-case, without the provider, such as `tx-report`.
+    pub kind: &'static str,
+    /// The provider's reference of the verification.
+    pub subject: Subject,
+    /// What makes it the same event as another.
+    pub identity: Identity,
+    /// The verdict.
+    pub outcome: Outcome,
+    /// The provider's codes for why the outcome is what it is.
+    pub reasons: Vec<String>,
+    /// The provider's own time of the event, if it says one.
+    pub occurred_at: Option<Timestamp>,
+    /// What else a message may tell.
+    pub details: Details,
+}
+
+/// An authentic callback was not understood. It is kept and published all the same.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unrecognized: {reason}")]
+pub struct Unrecognized {
+    /// A code that says what was not understood, such as `missing_field:status`. Quotes nothing of the callback.
+    pub reason: String,
+    /// The verification it speaks of, where that much is clear.
+    pub subject: Option<Subject>,
+}
+
+impl Unrecognized {
+    /// The kind of every event that was not understood, without the provider.
+    pub const KIND: &'static str = "unrecognized";
+
+    /// A callback that was not understood for this reason.
+    pub fn new(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), subject: None }
+    }
+
+    /// A callback in which this field is missing or empty.
+    #[must_use]
+    pub fn missing(field: &str) -> Self {
+        Self::new(format!("missing_field:{field}"))
+    }
+
+    /// The same, of this verification.
+    #[must_use]
+    pub fn about(self, subject: Option<Subject>) -> Self {
+        Self { subject, ..self }
+    }
+}
+
+/// An authentic callback, understood or not, as it will be kept and told.
+#[derive(Clone)]
+pub struct Event {
+    pub(crate) id: EventId,
+    pub(crate) provider: ProviderName,
+    pub(crate) source: &'static str,
+    pub(crate) kind: String,
+    pub(crate) subject: Subject,
+    pub(crate) outcome: Outcome,
+    pub(crate) reasons: Vec<String>,
+    pub(crate) unrecognized: Option<String>,
+    pub(crate) assurance: Assurance,
+    pub(crate) occurred_at: Option<Timestamp>,
+    pub(crate) received_at: Timestamp,
+    pub(crate) details: Details,
+    pub(crate) body: bytes::Bytes,
+}
+
+impl Event {
+    /// The event that a verified callback is. One that was not understood becomes an event too.
+    #[must_use]
+    pub fn new<P: Provider>(verified: &Verified, parsed: Result<Parsed, Unrecognized>, received_at: Timestamp) -> Self {
+        let (parsed, unrecognized) = match parsed {
+            Ok(parsed) => (parsed, None),
+            Err(Unrecognized { reason, subject }) => {
+                let identity = Identity::of_bytes(verified.body());
+                let subject =
+                    subject.unwrap_or_else(|| Subject(format!("{}-{}", Unrecognized::KIND, hex(identity.as_bytes()))));
+                let parsed = Parsed {
+                    kind: Unrecognized::KIND,
+                    subject,
+                    identity,
+                    outcome: Outcome::None,
+                    reasons: Vec::new(),
+                    occurred_at: None,
+                    details: Details::new(),
+                };
+                (parsed, Some(reason))
+            }
+        };
+        Self {
+            id: EventId::derive(P::NAME, parsed.kind, &parsed.subject, &parsed.identity),
+            provider: P::NAME,
+            source: P::SOURCE,
+            kind: format!("{}.{}", P::NAME, parsed.kind),
+            subject: parsed.subject,
+            outcome: parsed.outcome,
+            reasons: parsed.reasons,
+            unrecognized,
+            assurance: verified.assurance(),
+            occurred_at: parsed.occurred_at,
+            received_at,
+            details: parsed.details,
+            body: verified.body().clone(),
+        }
+    }
+
+    /// The event's name.
+    #[must_use]
+    pub fn id(&self) -> &EventId {
+        &self.id
+    }
+
+    /// Provider and kind, such as `verifyvasp.tx-report`.
+    #[must_use]
+    pub fn kind(&self) -> &str {
+        &self.kind
+    }
+
+    /// The verification it speaks of.
+    #[must_use]
+    pub fn subject(&self) -> &Subject {
+        &self.subject
+    }
+
+    /// The verdict.
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
+        self.outcome
+    }
+
+    /// Why it was not understood, if it was not.
+    #[must_use]
+    pub fn unrecognized(&self) -> Option<&str> {
+        self.unrecognized.as_deref()
+    }
+}
+
+/// Shows what may be logged: not the body, not the subject.
+impl fmt::Debug for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Event")
+            .field("id", &self.id.as_str())
+            .field("kind", &self.kind)
+            .field("outcome", &self.outcome)
+            .field("unrecognized", &self.unrecognized)
+            .finish_non_exhaustive()
+    }
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    use fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        // Writing to a String does not fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_do_not_run_into_each_other() {
+        assert_ne!(Identity::of([Some("ab"), Some("c")]), Identity::of([Some("a"), Some("bc")]));
+        assert_ne!(Identity::of([None, Some("a")]), Identity::of([Some("a"), None]));
+        assert_ne!(Identity::of([None]), Identity::of([Some("")]));
+        assert_ne!(Identity::of([]), Identity::of([None]));
+    }
+
+    #[test]
+    fn a_subject_is_neither_empty_nor_endless() {
+        assert_eq!(Subject::new(""), Err(InvalidSubject));
+        assert_eq!(Subject::new("x".repeat(1025)), Err(InvalidSubject));
+        assert!(Subject::new("x".repeat(1024)).is_ok());
+    }
+}

@@ -1,0 +1,35 @@
+//! The model of verification callbacks: what a callback is, how it is authentic, what becomes of it.
+//!
+//! Pure: no AWS, no network, no clock. A callback goes through [`receive`] and nowhere else:
+//!
+//! 1. [`Provider::authenticate`] turns a [`Request`] into a [`Verified`] one, or refuses it;
+//! 2. [`Provider::parse`] reads the verified body into a [`Parsed`] callback, or says why it cannot;
+//! 3. the two become an [`Event`], which an [`EventStore`] keeps exactly once.
+//!
+//! What is stored is a [`StoredEvent`]; what is sent downstream is a [`Message`].
+
+mod authenticity;
+mod event;
+mod message;
+mod outbox;
+mod pipeline;
+mod provider;
+mod request;
+mod secret;
+mod store;
+mod stored;
+pub mod wire;
+
+pub use authenticity::{Assurance, AuthError, Refusal, Verified, shared_secret};
+pub use event::{Details, Event, EventId, Identity, InvalidSubject, Outcome, Parsed, Subject, Unrecognized};
+pub use message::{Message, MessageDetail};
+pub use outbox::{MessageQueue, NotSent};
+pub use pipeline::{Receipt, Rejection, receive};
+pub use provider::{Provider, ProviderName};
+pub use request::{Header, Request};
+pub use secret::{InvalidSecret, SecretPair, SecretSource, Unavailable};
+pub use store::{EventStore, Inserted, MemoryStore, StoreError};
+pub use stored::StoredEvent;
+
+/// A moment in time. Always an argument here, never read from a clock.
+pub type Timestamp = jiff::Timestamp;

@@ -1,0 +1,132 @@
+//! What the company's services are told: a [CloudEvents 1.0](https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md)
+//! event in JSON.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, value::RawValue};
+
+use crate::{
+    Assurance, Details, Outcome, StoredEvent, Timestamp,
+    event::{Identity, hex},
+};
+
+/// How much of a callback its message carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum MessageDetail {
+    /// The verdict, references and codes. The payload stays in the table.
+    #[default]
+    Reference,
+    /// The payload too, personal data and all.
+    Full,
+}
+
+impl std::str::FromStr for MessageDetail {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "reference" => Ok(Self::Reference),
+            "full" => Ok(Self::Full),
+            other => Err(format!("{other:?} is neither \"reference\" nor \"full\"")),
+        }
+    }
+}
+
+/// One message of the verdict queue. The attributes hold no personal data.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Message {
+    /// Always `1.0`.
+    pub specversion: String,
+    /// The event's id: a repeat bears the same.
+    pub id: String,
+    /// The route the callback came by, such as `/callbacks/verifyvasp`.
+    pub source: String,
+    /// `verification.` and the kind, such as `verification.verifyvasp.tx-report`.
+    #[serde(rename = "type")]
+    pub event_type: String,
+    /// The provider's reference of the verification.
+    pub subject: String,
+    /// The provider's own time, or else when the callback came.
+    pub time: Timestamp,
+    /// Always `application/json`.
+    pub datacontenttype: String,
+    /// The verdict (an extension attribute).
+    pub outcome: Outcome,
+    /// How the callback is known to be authentic (an extension attribute).
+    pub assurance: Assurance,
+    /// The rest.
+    pub data: MessageData,
+}
+
+/// The content of a [`Message`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct MessageData {
+    /// The provider.
+    pub provider: String,
+    /// The provider's codes for the outcome.
+    pub reasons: Vec<String>,
+    /// When the callback came.
+    pub received_at: Timestamp,
+    /// Why the callback was not understood, if it was not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unrecognized: Option<String>,
+    /// References and codes, by the provider's kind.
+    pub details: Details,
+    /// The callback's body where it is JSON and [`MessageDetail::Full`] is asked for, as it came.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub payload: Option<Box<RawValue>>,
+    /// The callback's body as text where it is no JSON and [`MessageDetail::Full`] is asked for. What is not
+    /// UTF-8 in it is replaced; the bytes are in the table.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub payload_text: Option<String>,
+}
+
+impl Message {
+    /// The message of an event.
+    #[must_use]
+    pub fn new(event: &StoredEvent, detail: MessageDetail) -> Self {
+        let (payload, payload_text) = match detail {
+            MessageDetail::Reference => (None, None),
+            MessageDetail::Full => match serde_json::from_slice::<Box<RawValue>>(&event.body) {
+                Ok(json) => (Some(json), None),
+                Err(_) => (None, Some(String::from_utf8_lossy(&event.body).into_owned())),
+            },
+        };
+        Self {
+            specversion: "1.0".to_owned(),
+            id: event.id.clone(),
+            source: event.source.clone(),
+            event_type: format!("verification.{}", event.kind),
+            subject: event.subject.clone(),
+            time: event.occurred_at.unwrap_or(event.received_at),
+            datacontenttype: "application/json".to_owned(),
+            outcome: event.outcome,
+            assurance: event.assurance,
+            data: MessageData {
+                provider: event.provider.clone(),
+                reasons: event.reasons.clone(),
+                received_at: event.received_at,
+                unrecognized: event.unrecognized.clone(),
+                details: event.details.clone(),
+                payload,
+                payload_text,
+            },
+        }
+    }
+
+    /// The message without the callback's payload, for one that would be larger than a message may be.
+    #[must_use]
+    pub fn without_payload(mut self) -> Self {
+        self.data.payload = None;
+        self.data.payload_text = None;
+        self.data.details.insert("payload_omitted".to_owned(), Value::Bool(true));
+        self
+    }
+
+    /// The FIFO queue's group of the message: the subject, or its digest where the subject is not what SQS takes for a group,
+    /// which is 1 to 128 letters, digits and marks of ASCII.
+    #[must_use]
+    pub fn group_id(&self) -> String {
+        let fits = self.subject.len() <= 128 && self.subject.bytes().all(|byte| byte.is_ascii_graphic());
+        if fits { self.subject.clone() } else { hex(Identity::of_bytes(self.subject.as_bytes()).as_bytes()) }
+    }
+}

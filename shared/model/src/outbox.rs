@@ -1,0 +1,18 @@
+//! The queue that messages leave by.
+
+use crate::Message;
+
+/// A message was not accepted by the queue.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to send a message: {0}")]
+pub struct NotSent(pub String);
+
+/// A FIFO queue. The order within a group is the order in which messages were accepted.
+pub trait MessageQueue: Send + Sync {
+    /// How many messages one call takes.
+    const MAX_BATCH: usize = 10;
+
+    /// Sends up to [`MAX_BATCH`](Self::MAX_BATCH) messages in one call, and says for each, in the same order, whether it was accepted.
+    /// A message whose fate is unknown counts as not accepted: sending it again is safe.
+    fn send(&self, batch: &[Message]) -> impl Future<Output = Vec<Result<(), NotSent>>> + Send;
+}

@@ -1,0 +1,66 @@
+//! The way of every callback: authenticate, parse, insert. Written once.
+
+use crate::{AuthError, Event, EventStore, Inserted, Provider, Refusal, Request, StoreError, Timestamp};
+
+/// An authentic callback is kept, and may be acknowledged.
+#[derive(Debug, Clone)]
+pub struct Receipt {
+    /// What it became.
+    pub event: Event,
+    /// Whether it was new.
+    pub inserted: Inserted,
+}
+
+/// A callback was not kept, and must not be acknowledged.
+#[derive(Debug, thiserror::Error)]
+pub enum Rejection {
+    /// Larger than its provider's callbacks can be. Nothing has looked at it.
+    #[error("body of {bytes} bytes is over the limit of {limit}")]
+    TooLarge {
+        /// The body's size in bytes.
+        bytes: usize,
+        /// The provider's limit in bytes.
+        limit: usize,
+    },
+    /// Not authentic.
+    #[error("not authentic: {0}")]
+    NotAuthentic(Refusal),
+    /// Something that is needed does not answer. The sender should come again.
+    #[error("failed to take in the callback")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl From<AuthError> for Rejection {
+    fn from(error: AuthError) -> Self {
+        match error {
+            AuthError::Refused(refusal) => Self::NotAuthentic(refusal),
+            AuthError::Unavailable(error) => Self::Unavailable(error.into()),
+        }
+    }
+}
+
+impl From<StoreError> for Rejection {
+    fn from(error: StoreError) -> Self {
+        Self::Unavailable(error.into())
+    }
+}
+
+/// Takes in one callback.
+///
+/// # Errors
+/// If it is too large, not authentic, or could not be kept. Being hard to understand is none: such a callback is kept
+/// as it is.
+pub async fn receive<P: Provider>(
+    provider: &P,
+    store: &impl EventStore,
+    request: &Request,
+    now: Timestamp,
+) -> Result<Receipt, Rejection> {
+    if request.body.len() > P::MAX_BODY_BYTES {
+        return Err(Rejection::TooLarge { bytes: request.body.len(), limit: P::MAX_BODY_BYTES });
+    }
+    let verified = provider.authenticate(request, now).await?;
+    let event = Event::new::<P>(&verified, provider.parse(&verified), now);
+    let inserted = store.insert(&event).await?;
+    Ok(Receipt { event, inserted })
+}

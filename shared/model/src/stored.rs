@@ -1,0 +1,94 @@
+//! The item in the events table. Its layout is a contract: other services may read it.
+
+use jiff::SignedDuration;
+use serde::{Deserialize, Serialize};
+
+use crate::{Assurance, Details, Event, Outcome, Timestamp};
+
+/// An event as the events table holds it. Each field is an attribute of the same name.
+///
+/// `pk` and `sk` are the key. `day` and `received_at` are the key of the index `by-day`, which lists events by
+/// time. `expires_at` is the table's TTL attribute.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct StoredEvent {
+    /// Partition key (S): the subject.
+    #[serde(rename = "pk")]
+    pub subject: String,
+    /// Sort key (S): the event's id, 64 hexadecimal digits.
+    #[serde(rename = "sk")]
+    pub id: String,
+    /// The provider (S).
+    pub provider: String,
+    /// The route it came by (S), such as `/callbacks/verifyvasp`.
+    pub source: String,
+    /// Provider and kind (S), such as `verifyvasp.tx-report`.
+    pub kind: String,
+    /// The verdict (S).
+    pub outcome: Outcome,
+    /// The provider's codes for the outcome (L of S).
+    pub reasons: Vec<String>,
+    /// Why the callback was not understood (S); absent when it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unrecognized: Option<String>,
+    /// How it is known to be authentic (S).
+    pub assurance: Assurance,
+    /// The provider's own time (S, RFC 3339); absent where it says none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub occurred_at: Option<Timestamp>,
+    /// When the callback came (S, RFC 3339, UTC).
+    pub received_at: Timestamp,
+    /// References and codes beside the verdict (M).
+    pub details: Details,
+    /// The body as it came (B).
+    #[serde(with = "serde_bytes")]
+    pub body: Vec<u8>,
+    /// The day of `received_at` and a shard of it (S), such as `2026-01-31#5`.
+    pub day: String,
+    /// When DynamoDB may delete the item (N, seconds since 1970).
+    pub expires_at: i64,
+}
+
+impl StoredEvent {
+    /// How long events are kept if nothing else is configured: a year.
+    pub const DEFAULT_RETENTION: SignedDuration = SignedDuration::from_hours(365 * 24);
+
+    /// Into how many partitions a day is spread in the index, so that a busy day does not run into one partition's limit.
+    pub const SHARDS_PER_DAY: u8 = 8;
+
+    /// The item of an event that is kept for so long.
+    #[must_use]
+    pub fn new(event: &Event, retention: SignedDuration) -> Self {
+        let id = event.id.as_str().to_owned();
+        // The id is a hash, so any byte of it spreads evenly.
+        let shard = id.bytes().last().unwrap_or_default() % Self::SHARDS_PER_DAY;
+        Self {
+            subject: event.subject.as_str().to_owned(),
+            id,
+            provider: event.provider.as_str().to_owned(),
+            source: event.source.to_owned(),
+            kind: event.kind.clone(),
+            outcome: event.outcome,
+            reasons: event.reasons.clone(),
+            unrecognized: event.unrecognized.clone(),
+            assurance: event.assurance,
+            occurred_at: event.occurred_at,
+            received_at: event.received_at,
+            details: event.details.clone(),
+            body: event.body.to_vec(),
+            day: format!("{}#{shard}", event.received_at.strftime("%Y-%m-%d")),
+            expires_at: event.received_at.as_second().saturating_add(retention.as_secs()),
+        }
+    }
+}
+
+/// Shows what may be logged: not the body, not the subject.
+impl std::fmt::Debug for StoredEvent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StoredEvent")
+            .field("id", &self.id)
+            .field("kind", &self.kind)
+            .field("outcome", &self.outcome)
+            .field("unrecognized", &self.unrecognized)
+            .finish_non_exhaustive()
+    }
+}

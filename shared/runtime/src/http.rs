@@ -1,0 +1,151 @@
+//! HTTP in and out: the gateway's event to a request, and what became of it to an answer. The one place that knows status codes.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use lambda_http::{
+    aws_lambda_events::{apigw::ApiGatewayV2httpResponse, encodings::Body},
+    http::{HeaderMap, HeaderValue, header},
+};
+use lambda_runtime::{LambdaEvent, service_fn};
+use model::{EventStore, Inserted, Provider, Receipt, Rejection, Request, Timestamp};
+use serde::{Deserialize, Deserializer};
+use tracing::{error, info, warn};
+
+use crate::{Error, start::chain};
+
+/// What API Gateway sends for an HTTP request (payload format 2.0), as far as callbacks need it.
+///
+/// `lambda_http` has a type for it too, and turns it into an `http::Request`. That one fails or panics on a header that is not
+/// ASCII, a `Host` that is no host and a body that is not the base64 it claims to be, so that a stranger could raise our error
+/// rate at will (docs/adr/0001).
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GatewayRequest {
+    #[serde(default, deserialize_with = "null_as_default")]
+    headers: BTreeMap<String, String>,
+    #[serde(default, deserialize_with = "null_as_default")]
+    path_parameters: BTreeMap<String, String>,
+    request_context: RequestContext,
+    body: Option<String>,
+    #[serde(default)]
+    is_base64_encoded: bool,
+}
+
+#[derive(Deserialize)]
+struct RequestContext {
+    http: HttpContext,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct HttpContext {
+    source_ip: Option<String>,
+}
+
+fn null_as_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(deserializer: D) -> Result<T, D::Error> {
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
+}
+
+impl TryFrom<GatewayRequest> for Request {
+    type Error = base64::DecodeError;
+
+    fn try_from(gateway: GatewayRequest) -> Result<Self, Self::Error> {
+        let body = gateway.body.unwrap_or_default();
+        let body = if gateway.is_base64_encoded { BASE64.decode(body)? } else { body.into_bytes() };
+        let mut request =
+            gateway.headers.iter().fold(Self::new(body), |request, (name, value)| request.with_header(name, value));
+        request.path_parameters = gateway.path_parameters;
+        request.source_address = gateway.request_context.http.source_ip.and_then(|address| address.parse().ok());
+        Ok(request)
+    }
+}
+
+/// Serves a provider's callbacks until Lambda ends the process.
+///
+/// # Errors
+/// If Lambda's Runtime API fails.
+pub async fn serve<P: Provider>(provider: P, store: impl EventStore) -> Result<(), Error> {
+    let (provider, store) = (&provider, &store);
+    lambda_runtime::run(service_fn(move |event: LambdaEvent<GatewayRequest>| async move {
+        Ok::<_, Error>(answer(provider, store, event.payload, now()).await)
+    }))
+    .await
+}
+
+/// Answers one callback, in the time its provider allows.
+pub async fn answer<P: Provider>(
+    provider: &P,
+    store: &impl EventStore,
+    request: GatewayRequest,
+    now: Timestamp,
+) -> ApiGatewayV2httpResponse {
+    let Ok(request) = Request::try_from(request) else {
+        warn!(provider = P::NAME.as_str(), refusal = "not_base64", "callback refused");
+        return respond(400, NOTHING);
+    };
+    let in_time = P::ANSWER_WITHIN * 9 / 10;
+    let received = tokio::time::timeout(in_time, model::receive(provider, store, &request, now)).await;
+    let received = received.unwrap_or_else(|_| Err(Rejection::Unavailable(TookTooLong(in_time).into())));
+    match received {
+        Ok(receipt) => {
+            log_receipt(&receipt);
+            respond(200, P::ACKNOWLEDGEMENT)
+        }
+        Err(rejection) => {
+            log_rejection::<P>(&rejection);
+            match rejection {
+                Rejection::TooLarge { .. } => respond(413, NOTHING),
+                Rejection::NotAuthentic(_) => respond(401, NOTHING),
+                Rejection::Unavailable(_) => {
+                    let mut response = respond(503, NOTHING);
+                    response.headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+                    response
+                }
+            }
+        }
+    }
+}
+
+/// The body of every refusal: it tells a stranger nothing.
+const NOTHING: &str = "{}";
+
+#[derive(Debug, thiserror::Error)]
+#[error("not done within {} ms", .0.as_millis())]
+struct TookTooLong(Duration);
+
+fn respond(status_code: i64, body: &'static str) -> ApiGatewayV2httpResponse {
+    let mut response = ApiGatewayV2httpResponse::default();
+    response.status_code = status_code;
+    response.headers = HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
+    response.body = Some(Body::from(body));
+    response
+}
+
+fn log_receipt(Receipt { event, inserted }: &Receipt) {
+    let duplicate = *inserted == Inserted::Duplicate;
+    let (id, kind, outcome) = (event.id().as_str(), event.kind(), event.outcome().as_str());
+    match event.unrecognized() {
+        None => info!(event.id = id, event.kind = kind, event.outcome = outcome, duplicate, "callback kept"),
+        Some(reason) => warn!(event.id = id, event.kind = kind, reason, duplicate, "callback not understood, but kept"),
+    }
+}
+
+fn log_rejection<P: Provider>(rejection: &Rejection) {
+    let provider = P::NAME.as_str();
+    match rejection {
+        Rejection::TooLarge { bytes, limit } => {
+            warn!(provider, refusal = "too_large", body.bytes = bytes, body.limit_bytes = limit, "callback refused");
+        }
+        Rejection::NotAuthentic(refusal) => warn!(provider, refusal = refusal.code(), "callback refused"),
+        Rejection::Unavailable(cause) => {
+            error!(provider, error = chain(cause.as_ref()), "failed to take in a callback")
+        }
+    }
+}
+
+/// The one clock of the functions.
+#[expect(clippy::disallowed_methods, reason = "time is an argument everywhere else")]
+pub(crate) fn now() -> Timestamp {
+    Timestamp::now()
+}

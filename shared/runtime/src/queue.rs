@@ -1,0 +1,117 @@
+//! The FIFO queue for verdicts.
+
+use aws_sdk_sqs::{
+    Client,
+    types::{MessageAttributeValue, SendMessageBatchRequestEntry},
+};
+use model::{Message, MessageQueue, NotSent};
+
+use crate::start::chain;
+
+/// A FIFO queue in SQS.
+#[derive(Debug, Clone)]
+pub struct SqsQueue {
+    client: Client,
+    url: String,
+}
+
+/// What one call to SendMessageBatch may hold, all messages and attributes together, is 1 MiB. Some room is left for
+/// the attributes.
+const MAX_BATCH_BYTES: usize = 1024 * 1024 - 16 * 1024;
+
+impl SqsQueue {
+    /// The queue with this URL.
+    #[must_use]
+    pub fn new(client: Client, url: String) -> Self {
+        Self { client, url }
+    }
+
+    async fn send_entries(
+        &self,
+        entries: Vec<SendMessageBatchRequestEntry>,
+    ) -> Result<Vec<(String, NotSent)>, NotSent> {
+        let output = self
+            .client
+            .send_message_batch()
+            .queue_url(&self.url)
+            .set_entries(Some(entries))
+            .send()
+            .await
+            .map_err(|error| NotSent(chain(&error)))?;
+        Ok(output.failed.into_iter().map(|failed| (failed.id, NotSent(failed.code))).collect())
+    }
+}
+
+impl MessageQueue for SqsQueue {
+    async fn send(&self, batch: &[Message]) -> Vec<Result<(), NotSent>> {
+        let mut results = Vec::with_capacity(batch.len());
+        let mut entries: Vec<SendMessageBatchRequestEntry> = Vec::with_capacity(batch.len());
+        let mut bytes = 0;
+        for message in batch {
+            match entry(message) {
+                // Its place among the results is kept by an entry that is not there.
+                Err(not_sent) => {
+                    self.flush(&mut entries, &mut results).await;
+                    results.push(Err(not_sent));
+                }
+                Ok(entry) => {
+                    let size = entry.message_body.len();
+                    if bytes + size > MAX_BATCH_BYTES {
+                        self.flush(&mut entries, &mut results).await;
+                        bytes = 0;
+                    }
+                    bytes += size;
+                    entries.push(entry);
+                }
+            }
+        }
+        self.flush(&mut entries, &mut results).await;
+        results
+    }
+}
+
+impl SqsQueue {
+    /// Sends what has gathered, and adds a result for each of it.
+    async fn flush(&self, entries: &mut Vec<SendMessageBatchRequestEntry>, results: &mut Vec<Result<(), NotSent>>) {
+        if entries.is_empty() {
+            return;
+        }
+        let entries = std::mem::take(entries);
+        let ids: Vec<String> = entries.iter().map(|entry| entry.id.clone()).collect();
+        match self.send_entries(entries).await {
+            Ok(failed) => {
+                results.extend(ids.iter().map(|id| match failed.iter().find(|(failed_id, _)| failed_id == id) {
+                    Some((_, NotSent(code))) => Err(NotSent(code.clone())),
+                    None => Ok(()),
+                }))
+            }
+            Err(NotSent(reason)) => results.extend(ids.iter().map(|_| Err(NotSent(reason.clone())))),
+        }
+    }
+}
+
+/// The batch's entry of a message. A payload that would make it larger than a message may be is left out.
+fn entry(message: &Message) -> Result<SendMessageBatchRequestEntry, NotSent> {
+    let body = |message: &Message| serde_json::to_string(message).map_err(|error| NotSent(error.to_string()));
+    let mut text = body(message)?;
+    if text.len() > MAX_BATCH_BYTES {
+        text = body(&message.clone().without_payload())?;
+    }
+    let attributes = [
+        ("content-type", "application/cloudevents+json"),
+        ("provider", message.data.provider.as_str()),
+        ("type", message.event_type.as_str()),
+        ("outcome", message.outcome.as_str()),
+    ];
+    let mut entry = SendMessageBatchRequestEntry::builder()
+        // Unique within the batch, as every event of a batch is.
+        .id(&message.id)
+        .message_body(text)
+        .message_group_id(message.group_id())
+        .message_deduplication_id(&message.id);
+    for (name, value) in attributes {
+        let value = MessageAttributeValue::builder().data_type("String").string_value(value).build();
+        entry = entry.message_attributes(name, value.map_err(|error| NotSent(error.to_string()))?);
+    }
+    entry.build().map_err(|error| NotSent(error.to_string()))
+}
