@@ -1,1 +1,89 @@
+//! `callbacks`: runs verification callbacks on one machine, tries them, and looks at what they left behind.
 
+#![expect(clippy::print_stdout, reason = "a command line prints")]
+
+mod deploy;
+mod emulator;
+mod python;
+mod step;
+
+pub mod demo;
+pub mod local;
+pub mod sample;
+pub mod send;
+pub mod stack;
+pub mod tail;
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::{Context as _, bail};
+use clap::{Args, Parser, Subcommand};
+
+use crate::stack::Stack;
+
+/// Run, try and operate verification callbacks.
+///
+/// Start with `callbacks demo`: it brings up everything on this machine, sends every sample in events/, and shows what came of
+/// each. `callbacks local` keeps the stack running for your own requests.
+#[derive(Debug, Parser)]
+#[command(name = "callbacks", version)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Local(local::Local),
+    Demo(demo::Demo),
+    Send(send::Send),
+    Tail(tail::Tail),
+}
+
+impl Cli {
+    /// Does what the command line asks for.
+    ///
+    /// # Errors
+    /// If it cannot be done; the error says what is in the way, and the way out.
+    pub async fn run(self) -> anyhow::Result<ExitCode> {
+        match self.command {
+            Command::Local(command) => command.run().await,
+            Command::Demo(command) => command.run().await,
+            Command::Send(command) => command.run().await,
+            Command::Tail(command) => command.run().await,
+        }
+    }
+}
+
+/// Which stack a command is about.
+#[derive(Debug, Args)]
+pub struct Target {
+    /// The name of a deployed CloudFormation stack. Without it, the local stack.
+    #[arg(long, value_name = "NAME")]
+    stack: Option<String>,
+}
+
+impl Target {
+    async fn resolve(&self) -> anyhow::Result<Stack> {
+        match &self.stack {
+            Some(name) => Stack::deployed(name).await,
+            None => local::running(),
+        }
+    }
+}
+
+/// The folder of the project: where template.yaml is, here or above.
+///
+/// # Errors
+/// If the command was started elsewhere.
+pub fn project_root() -> anyhow::Result<PathBuf> {
+    let here = std::env::current_dir().context("failed to find the current folder")?;
+    let is_root = |folder: &&Path| folder.join("template.yaml").is_file() && folder.join("functions").is_dir();
+    match here.ancestors().find(is_root) {
+        Some(root) => Ok(root.to_owned()),
+        None => bail!("no template.yaml with functions/ in {} or above: run this inside the project", here.display()),
+    }
+}

@@ -1,0 +1,156 @@
+//! From the sources to a stack on the emulator.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+use anyhow::{Context as _, bail};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::{io::AsyncReadExt as _, process::Command};
+
+use crate::{
+    python,
+    stack::{Connections, LOCAL_REGION, Resources},
+};
+
+/// The name of the stack on the emulator.
+pub(crate) const STACK_NAME: &str = "verification-callbacks";
+
+/// A line of what cargo prints with `--message-format json`, as far as it is of interest.
+#[derive(Deserialize)]
+struct CargoMessage {
+    manifest_path: Option<PathBuf>,
+    executable: Option<PathBuf>,
+}
+
+/// Builds every function, and returns the binaries by the names of their folders in functions/.
+///
+/// Builds the whole workspace's binaries, not single packages: cargo would choose other features of what they depend on, and compile
+/// all of that again.
+pub(crate) async fn build_functions(root: &Path) -> anyhow::Result<BTreeMap<String, PathBuf>> {
+    let mut cargo = Command::new("cargo")
+        .args(["build", "--bins", "--message-format", "json-render-diagnostics"])
+        .current_dir(root)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .context("failed to run cargo")?;
+    let mut messages = String::new();
+    if let Some(stdout) = &mut cargo.stdout {
+        stdout.read_to_string(&mut messages).await.context("failed to read what cargo says")?;
+    }
+    if !cargo.wait().await.context("failed to wait for cargo")?.success() {
+        bail!("failed to build the functions: cargo says why above");
+    }
+    let functions = root.join("functions");
+    let binaries = messages.lines().filter_map(|line| {
+        let message: CargoMessage = serde_json::from_str(line).ok()?;
+        let folder = message.manifest_path?.parent()?.strip_prefix(&functions).ok()?.to_str()?.to_owned();
+        Some((folder, message.executable?))
+    });
+    Ok(binaries.collect())
+}
+
+/// Lays out what `sam deploy` takes: the template as it is, and beside it, where it says `CodeUri: functions/NAME`, each function's
+/// `bootstrap` in place of its sources.
+pub(crate) fn lay_out(root: &Path, binaries: &BTreeMap<String, PathBuf>, folder: &Path) -> anyhow::Result<PathBuf> {
+    let copy = |from: &Path, to: &Path| -> anyhow::Result<()> {
+        let parent = to.parent().context("a file is in a folder")?;
+        std::fs::create_dir_all(parent).with_context(|| format!("failed to create {}", parent.display()))?;
+        std::fs::copy(from, to).with_context(|| format!("failed to copy {}", from.display()))?;
+        Ok(())
+    };
+    let app = folder.join("app");
+    if app.exists() {
+        std::fs::remove_dir_all(&app).with_context(|| format!("failed to remove {}", app.display()))?;
+    }
+    let template = app.join("template.yaml");
+    copy(&root.join("template.yaml"), &template)?;
+    for (name, binary) in binaries {
+        copy(binary, &app.join("functions").join(name).join("bootstrap"))?;
+    }
+    Ok(template)
+}
+
+/// Deploys a template to the emulator with AWS SAM.
+pub(crate) async fn deploy(sam: &Path, template: &Path, endpoint_url: &str) -> anyhow::Result<()> {
+    let bucket = "verification-callbacks-artifacts";
+    reqwest::Client::new()
+        .put(format!("{endpoint_url}/{bucket}"))
+        .send()
+        .await
+        .and_then(reqwest::Response::error_for_status)
+        .context("failed to create the bucket for the functions")?;
+    let mut command = Command::new(sam.join("sam"));
+    command
+        .args(["deploy", "--stack-name", STACK_NAME, "--s3-bucket", bucket, "--capabilities", "CAPABILITY_IAM"])
+        .args(["--no-confirm-changeset", "--no-progressbar", "--region", LOCAL_REGION])
+        .args(["--parameter-overrides", &format!("Architecture={}", architecture())])
+        .arg("--template-file")
+        .arg(template)
+        // It looks for samconfig.toml where it is started.
+        .current_dir(template.parent().unwrap_or(template))
+        .env("AWS_ENDPOINT_URL", endpoint_url)
+        .env("AWS_ACCESS_KEY_ID", "test")
+        .env("AWS_SECRET_ACCESS_KEY", "test")
+        .env("SAM_CLI_TELEMETRY", "0")
+        // Seconds between looks at how far it is; five unless set, to spare AWS.
+        .env("SAM_CLI_POLL_DELAY", "0.1");
+    python::output(&mut command).await.context("failed to deploy template.yaml to the emulator")?;
+    Ok(())
+}
+
+fn architecture() -> &'static str {
+    if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" }
+}
+
+/// Creates the API's routes, which the emulator should have done.
+///
+/// A workaround: SAM writes the routes into the `Body` of the API, as OpenAPI, and ministack 1.5.33 does not read it. AWS does.
+pub(crate) async fn create_routes(resources: &Resources, endpoint_url: &str) -> anyhow::Result<()> {
+    let http = reqwest::Client::new();
+    let api = format!("{endpoint_url}/v2/apis/{}", resources.api_id()?);
+    let create = async |what: &str, body: Value| -> anyhow::Result<Value> {
+        let response = http.post(format!("{api}/{what}")).json(&body).send().await?.error_for_status()?;
+        Ok(response.json().await?)
+    };
+    for route in resources.routes()? {
+        let function = resources.physical_id(&route.function)?;
+        let integration = json!({
+            "integrationType": "AWS_PROXY",
+            "integrationUri": format!("arn:aws:lambda:{LOCAL_REGION}:000000000000:function:{function}"),
+            "payloadFormatVersion": "2.0",
+        });
+        let created = create("integrations", integration).await.context("failed to create an integration")?;
+        let id = created.get("integrationId").and_then(Value::as_str).context("an integration without an id")?;
+        let route_key = format!("{} {}", route.method, route.path);
+        create("routes", json!({ "routeKey": route_key, "target": format!("integrations/{id}") }))
+            .await
+            .with_context(|| format!("failed to create the route {route_key}"))?;
+    }
+    Ok(())
+}
+
+/// Gives each provider the secret that the samples in events/ bear.
+pub(crate) async fn seed_secrets(resources: &Resources, connections: &Connections) -> anyhow::Result<()> {
+    for (name, id) in resources.secrets() {
+        connections
+            .secrets_manager
+            .put_secret_value()
+            .secret_id(id)
+            .secret_string(json!({ "current": local_secret(&name) }).to_string())
+            .send()
+            .await
+            .with_context(|| format!("failed to set the secret of {name}"))?;
+    }
+    Ok(())
+}
+
+/// The secret of a provider in every local stack, and in events/.
+pub fn local_secret(name: &str) -> String {
+    format!("local-{name}-secret")
+}

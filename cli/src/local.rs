@@ -1,0 +1,260 @@
+//! `callbacks local`: the whole stack on this machine.
+
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+
+pub use crate::emulator::Lifetime;
+use crate::{
+    deploy,
+    emulator::{self, Emulator},
+    project_root, python,
+    stack::{Connections, Resources, Stack},
+    step::step,
+};
+
+/// Runs the whole stack on this machine, until Ctrl-C.
+///
+/// Builds the functions, starts an AWS emulator on 127.0.0.1, deploys template.yaml to it and prints the addresses. What it
+/// needs, it installs under target/. Everything is new at every start: the table and the queues are empty.
+#[derive(Debug, Args)]
+pub struct Local {
+    /// Leave the stack running, and end it with --stop.
+    #[arg(long)]
+    detach: bool,
+    /// End the stack that was left running.
+    #[arg(long, conflicts_with_all = ["detach", "port"])]
+    stop: bool,
+    /// The port of the emulator [default: 4566, or a free one if that is in use].
+    #[arg(long)]
+    port: Option<u16>,
+    /// Print the addresses as JSON, as in target/local/stack.json.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Local {
+    pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
+        let folder = Folder::of_local_stack()?;
+        if self.stop {
+            return stop(&folder).await;
+        }
+        if let Ok(stack) = folder.read() {
+            if is_running(&stack).await {
+                bail!(
+                    "a local stack is running already, at {}: end it with --stop, or with Ctrl-C where it was started",
+                    stack.api_url
+                );
+            }
+            folder.forget();
+        }
+        let lifetime = if self.detach { Lifetime::Detached } else { Lifetime::Attached };
+        let start = LocalStack::start(folder.clone(), self.port, lifetime);
+        let local = tokio::select! {
+            started = start => started?,
+            signal = interrupted() => { signal?; return Ok(INTERRUPTED.into()); }
+        };
+        folder.write(&local.stack)?;
+        if self.json {
+            println!("{}", serde_json::to_string_pretty(&local.stack)?);
+        } else {
+            print!("{}", describe(&local.stack));
+        }
+        if self.detach {
+            folder.note_process(local.detach())?;
+            eprintln!("\nIt goes on running. End it with: cargo callbacks local --stop");
+            return Ok(ExitCode::SUCCESS);
+        }
+        eprintln!("\nRunning until Ctrl-C.");
+        interrupted().await?;
+        drop(local);
+        folder.forget();
+        eprintln!("Ended.");
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// The exit code of a command that was interrupted: 128 and the signal's number.
+pub(crate) const INTERRUPTED: u8 = 130;
+
+/// Waits for Ctrl-C, or for being told to end.
+pub(crate) async fn interrupted() -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).context("failed to listen for signals")?;
+    tokio::select! {
+        interrupt = tokio::signal::ctrl_c() => interrupt.context("failed to listen for Ctrl-C"),
+        _ = terminate.recv() => Ok(()),
+    }
+}
+
+async fn stop(folder: &Folder) -> anyhow::Result<ExitCode> {
+    let stopped = match folder.process() {
+        Some(group) => emulator::stop(group).await,
+        None => false,
+    };
+    if !stopped
+        && let Ok(stack) = folder.read()
+        && is_running(&stack).await
+    {
+        bail!(
+            "the local stack at {} was started without --detach: end it with Ctrl-C where it was started",
+            stack.api_url
+        );
+    }
+    folder.forget();
+    eprintln!("{}", if stopped { "Ended." } else { "No local stack is running." });
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn is_running(stack: &Stack) -> bool {
+    let Some(endpoint_url) = &stack.endpoint_url else { return false };
+    reqwest::get(format!("{endpoint_url}/_ministack/health")).await.is_ok_and(|response| response.status().is_success())
+}
+
+/// The local stack that is running.
+pub(crate) fn running() -> anyhow::Result<Stack> {
+    Folder::of_local_stack()?.read().context(
+        "no local stack is running: start one with `cargo callbacks local`, or name a deployed one with --stack",
+    )
+}
+
+fn describe(stack: &Stack) -> String {
+    let mut text = format!(
+        "\nAWS        {}  (region {}, any credentials)\nTable      {}\nVerdicts   {}\nDeliveries {}\n",
+        stack.endpoint_url.as_deref().unwrap_or_default(),
+        stack.region,
+        stack.events_table,
+        stack.verification_queue_url,
+        stack.delivery_queue_url,
+    );
+    for name in stack.routes.keys() {
+        let samples = project_root().and_then(|root| crate::sample::Sample::all_of(&root, name)).unwrap_or_default();
+        if let Some(sample) = samples.iter().find(|sample| sample.expect.status == 200)
+            && let Ok(curl) = sample.curl(stack)
+        {
+            text.push_str(&format!("\n# {name}\n{curl}\n"));
+        }
+    }
+    text.push_str("\nSee what comes out of the queues with: cargo callbacks tail\n");
+    text
+}
+
+/// The files of one local stack.
+#[derive(Debug, Clone)]
+pub struct Folder {
+    path: PathBuf,
+    /// What several local stacks share: the Python environments.
+    shared: PathBuf,
+}
+
+impl Folder {
+    /// The files of the stack that `callbacks local` runs.
+    ///
+    /// # Errors
+    /// Outside the project.
+    pub fn of_local_stack() -> anyhow::Result<Self> {
+        Self::named("local")
+    }
+
+    /// The files of another stack, beside the one that `callbacks local` runs.
+    ///
+    /// # Errors
+    /// Outside the project.
+    pub fn named(name: &str) -> anyhow::Result<Self> {
+        let target = project_root()?.join("target");
+        Ok(Self { path: target.join(name), shared: target.join("python") })
+    }
+
+    fn stack_file(&self) -> PathBuf {
+        self.path.join("stack.json")
+    }
+
+    fn process_file(&self) -> PathBuf {
+        self.path.join("emulator.pid")
+    }
+
+    fn read(&self) -> anyhow::Result<Stack> {
+        let file = self.stack_file();
+        let text = std::fs::read_to_string(&file).with_context(|| format!("failed to read {}", file.display()))?;
+        serde_json::from_str(&text).with_context(|| format!("failed to understand {}", file.display()))
+    }
+
+    fn write(&self, stack: &Stack) -> anyhow::Result<()> {
+        let file = self.stack_file();
+        let text = serde_json::to_string_pretty(stack)?;
+        std::fs::write(&file, text + "\n").with_context(|| format!("failed to write {}", file.display()))
+    }
+
+    fn process(&self) -> Option<u32> {
+        std::fs::read_to_string(self.process_file()).ok()?.trim().parse().ok()
+    }
+
+    fn note_process(&self, group: Option<u32>) -> anyhow::Result<()> {
+        let group = group.context("the emulator has no process")?;
+        std::fs::write(self.process_file(), group.to_string()).context("failed to note the emulator's process")
+    }
+
+    /// There is no stack any more.
+    fn forget(&self) {
+        for file in [self.stack_file(), self.process_file()] {
+            // It may not be there.
+            let _ = std::fs::remove_file(file);
+        }
+    }
+}
+
+/// A stack on this machine. It ends when this is dropped.
+#[derive(Debug)]
+pub struct LocalStack {
+    emulator: Emulator,
+    /// Where its parts are.
+    pub stack: Stack,
+}
+
+impl LocalStack {
+    /// Builds and starts everything.
+    ///
+    /// # Errors
+    /// If something that is needed is missing, or does not work; the error says which.
+    pub async fn start(folder: Folder, port: Option<u16>, lifetime: Lifetime) -> anyhow::Result<Self> {
+        let root = project_root()?;
+        std::fs::create_dir_all(&folder.path).with_context(|| format!("failed to create {}", folder.path.display()))?;
+        // Two commands at once would install into the same environments.
+        let lock = lock(&folder.shared)?;
+        let emulator_bin = step("installing the AWS emulator", python::EMULATOR.install(&folder.shared)).await?;
+        let sam_bin = step("installing AWS SAM", python::SAM.install(&folder.shared)).await?;
+        drop(lock);
+        let binaries = step("building the functions", deploy::build_functions(&root)).await?;
+        let template = deploy::lay_out(&root, &binaries, &folder.path)?;
+        let start = Emulator::start(&emulator_bin, &folder.path, port, lifetime);
+        let emulator = step("starting the AWS emulator", start).await?;
+        let endpoint_url = emulator.endpoint_url.clone();
+        step("deploying template.yaml", deploy::deploy(&sam_bin, &template, &endpoint_url)).await?;
+        let stack = step("creating routes and secrets", finish(&endpoint_url)).await?;
+        Ok(Self { emulator, stack })
+    }
+
+    fn detach(self) -> Option<u32> {
+        self.emulator.detach()
+    }
+}
+
+async fn finish(endpoint_url: &str) -> anyhow::Result<Stack> {
+    let connections = Connections::local(endpoint_url).await;
+    let resources = Resources::of(&connections, deploy::STACK_NAME).await?;
+    deploy::create_routes(&resources, endpoint_url).await?;
+    deploy::seed_secrets(&resources, &connections).await?;
+    resources.local_stack(endpoint_url)
+}
+
+fn lock(folder: &Path) -> anyhow::Result<File> {
+    std::fs::create_dir_all(folder).with_context(|| format!("failed to create {}", folder.display()))?;
+    let file = File::create(folder.join("lock")).context("failed to create a lock")?;
+    file.lock().context("failed to lock the Python environments")?;
+    Ok(file)
+}

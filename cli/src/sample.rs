@@ -1,0 +1,263 @@
+//! The files in events/: an API Gateway event each, and what is expected of it.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, bail};
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use model::Outcome;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{
+    deploy::local_secret,
+    stack::{Connections, Stack},
+};
+
+/// One file in events/. It is an API Gateway event (payload format 2.0) with one field more, `expect`, which Lambda passes over.
+#[derive(Debug, Clone)]
+pub struct Sample {
+    /// Where it is.
+    pub file: PathBuf,
+    /// The name of the function it is for: the folder it is in.
+    pub function: String,
+    /// What is expected of it.
+    pub expect: Expect,
+    /// The file's text.
+    pub text: String,
+    event: GatewayEvent,
+}
+
+/// What should come of a callback.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Expect {
+    /// The status of the answer.
+    pub status: u16,
+    /// The body of the answer.
+    pub body: Value,
+    /// What is stored and published; nothing if absent.
+    pub event: Option<ExpectedEvent>,
+}
+
+/// What should be stored, and published.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExpectedEvent {
+    /// Provider and kind.
+    pub kind: String,
+    /// The provider's reference.
+    pub subject: String,
+    /// The verdict.
+    pub outcome: Outcome,
+    /// The provider's codes.
+    #[serde(default)]
+    pub reasons: Vec<String>,
+    /// Why it is not understood, if it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unrecognized: Option<String>,
+}
+
+impl From<&model::StoredEvent> for ExpectedEvent {
+    fn from(event: &model::StoredEvent) -> Self {
+        Self {
+            kind: event.kind.clone(),
+            subject: event.subject.clone(),
+            outcome: event.outcome,
+            reasons: event.reasons.clone(),
+            unrecognized: event.unrecognized.clone(),
+        }
+    }
+}
+
+impl From<&model::Message> for ExpectedEvent {
+    fn from(message: &model::Message) -> Self {
+        Self {
+            kind: message.event_type.trim_start_matches("verification.").to_owned(),
+            subject: message.subject.clone(),
+            outcome: message.outcome,
+            reasons: message.data.reasons.clone(),
+            unrecognized: message.data.unrecognized.clone(),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct GatewayEvent {
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    #[serde(default)]
+    path_parameters: BTreeMap<String, String>,
+    body: Option<String>,
+    #[serde(default)]
+    is_base64_encoded: bool,
+    request_context: RequestContext,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct RequestContext {
+    http: HttpContext,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct HttpContext {
+    method: String,
+}
+
+/// What a provider got as an answer.
+#[derive(Debug, Clone, Serialize)]
+pub struct Answer {
+    /// The status.
+    pub status: u16,
+    /// The body: JSON if it is, else its text.
+    pub body: Value,
+}
+
+/// A stack's real secrets, by the functions' names.
+pub type Secrets = BTreeMap<String, String>;
+
+/// The secrets that the stack's providers present now.
+///
+/// # Errors
+/// If they cannot be looked up.
+pub async fn secrets(stack: &Stack, connections: &Connections) -> anyhow::Result<Secrets> {
+    if stack.endpoint_url.is_some() {
+        return Ok(stack.secrets.clone());
+    }
+    let mut secrets = Secrets::new();
+    for (name, id) in &stack.secrets {
+        let value = connections.secrets_manager.get_secret_value().secret_id(id).send().await;
+        let value = value.with_context(|| format!("failed to look up the secret of {name}: may you read it?"))?;
+        let json: Value = serde_json::from_str(value.secret_string().unwrap_or_default())
+            .ok()
+            .with_context(|| format!("the secret of {name} is not JSON"))?;
+        let current = json
+            .get("current")
+            .and_then(Value::as_str)
+            .with_context(|| format!("the secret of {name} has no current"))?;
+        secrets.insert(name.clone(), current.to_owned());
+    }
+    Ok(secrets)
+}
+
+impl Sample {
+    /// Every sample of the project, ordered by function and name.
+    ///
+    /// # Errors
+    /// If a file cannot be read or understood.
+    pub fn all(root: &Path) -> anyhow::Result<Vec<Self>> {
+        let mut samples = Vec::new();
+        for function in list(&root.join("events"))? {
+            for file in list(&function)? {
+                samples.push(Self::read(&file)?);
+            }
+        }
+        Ok(samples)
+    }
+
+    /// Every sample of one function, ordered by name.
+    ///
+    /// # Errors
+    /// If a file cannot be read or understood.
+    pub fn all_of(root: &Path, function: &str) -> anyhow::Result<Vec<Self>> {
+        list(&root.join("events").join(function))?.iter().map(|file| Self::read(file)).collect()
+    }
+
+    /// The sample in this file.
+    ///
+    /// # Errors
+    /// If it cannot be read, or is no API Gateway event with what is expected of it.
+    pub fn read(file: &Path) -> anyhow::Result<Self> {
+        #[derive(Deserialize)]
+        struct File {
+            #[serde(flatten)]
+            event: GatewayEvent,
+            expect: Expect,
+        }
+        let path = file.canonicalize().with_context(|| format!("failed to find {}", file.display()))?;
+        let text = std::fs::read_to_string(&path).with_context(|| format!("failed to read {}", file.display()))?;
+        let File { event, expect } = serde_json::from_str(&text)
+            .with_context(|| format!("{} is no API Gateway event with what is expected of it", file.display()))?;
+        let function = path.parent().and_then(Path::file_name).and_then(|name| name.to_str());
+        let function = function.context("a sample is in a folder with the name of its function")?.to_owned();
+        Ok(Self { file: file.to_owned(), function, expect, text, event })
+    }
+
+    /// The sample's name: its function and file, without the ending.
+    #[must_use]
+    pub fn name(&self) -> String {
+        format!("{}/{}", self.function, self.file.file_stem().unwrap_or_default().to_string_lossy())
+    }
+
+    /// Sends the sample to a stack, with that stack's secret where the file has the local one.
+    ///
+    /// # Errors
+    /// If there is no answer.
+    pub async fn send(&self, http: &reqwest::Client, stack: &Stack, secrets: &Secrets) -> anyhow::Result<Answer> {
+        let request = self.request(stack, secrets)?;
+        let mut builder =
+            http.request(request.method.parse().context("not a method")?, &request.url).body(request.body);
+        for (name, value) in &request.headers {
+            builder = builder.header(name, value);
+        }
+        let response = builder.send().await.with_context(|| format!("failed to send {}", self.name()))?;
+        let status = response.status().as_u16();
+        let text = response.text().await.with_context(|| format!("failed to read the answer to {}", self.name()))?;
+        Ok(Answer { status, body: serde_json::from_str(&text).unwrap_or(Value::String(text)) })
+    }
+
+    /// A curl command that sends the sample to a local stack.
+    ///
+    /// # Errors
+    /// If the stack has no route for it.
+    pub fn curl(&self, stack: &Stack) -> anyhow::Result<String> {
+        let request = self.request(stack, &stack.secrets)?;
+        let mut words = vec!["curl".to_owned(), "-i".to_owned(), "-X".to_owned(), request.method, request.url];
+        for (name, value) in request.headers.into_iter().filter(|(name, _)| name != "user-agent") {
+            words.extend(["-H".to_owned(), format!("{name}: {value}")]);
+        }
+        words.extend(["--data-binary".to_owned(), String::from_utf8_lossy(&request.body).into_owned()]);
+        Ok(shell_words::join(words))
+    }
+
+    fn request(&self, stack: &Stack, secrets: &Secrets) -> anyhow::Result<HttpRequest> {
+        let local = local_secret(&self.function);
+        let real = secrets.get(&self.function).map_or(local.as_str(), String::as_str);
+        let with_secret = |text: &str| text.replace(&local, real);
+
+        let mut url = stack.url(&self.function)?;
+        for (name, value) in &self.event.path_parameters {
+            url = url.replace(&format!("{{{name}}}"), &with_secret(value));
+        }
+        let headers = self.event.headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), with_secret(value)));
+        // The client says these itself.
+        let mut headers: BTreeMap<String, String> =
+            headers.filter(|(name, _)| !["host", "content-length"].contains(&name.as_str())).collect();
+        headers.extend(stack.host_header.iter().map(|host| ("host".to_owned(), host.clone())));
+        let body = self.event.body.as_deref().unwrap_or_default();
+        let body = if self.event.is_base64_encoded {
+            BASE64.decode(body).with_context(|| format!("the body of {} is not base64", self.name()))?
+        } else {
+            with_secret(body).into_bytes()
+        };
+        Ok(HttpRequest { method: self.event.request_context.http.method.clone(), url, headers, body })
+    }
+}
+
+struct HttpRequest {
+    method: String,
+    url: String,
+    headers: BTreeMap<String, String>,
+    body: Vec<u8>,
+}
+
+fn list(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let entries = std::fs::read_dir(folder).with_context(|| format!("failed to list {}", folder.display()))?;
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>()?;
+    paths.sort();
+    if paths.is_empty() {
+        bail!("there is nothing in {}", folder.display());
+    }
+    Ok(paths)
+}

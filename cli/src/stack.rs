@@ -1,0 +1,259 @@
+//! A stack, local or deployed: where its parts are.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, bail};
+use aws_config::{BehaviorVersion, Region};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// The region that the local stack says it is in.
+pub(crate) const LOCAL_REGION: &str = "eu-central-1";
+
+/// Where the parts of a stack are. `callbacks local` writes it to target/local/stack.json.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Stack {
+    /// Where the API is. A route's whole URL is this and then the route.
+    pub api_url: String,
+    /// Where AWS is, for a local stack.
+    pub endpoint_url: Option<String>,
+    /// The region.
+    pub region: String,
+    /// The path of each function's route, by the function's name.
+    pub routes: BTreeMap<String, String>,
+    /// What requests have to say in `Host`, if not what their URL says.
+    pub host_header: Option<String>,
+    /// The table that keeps the events.
+    pub events_table: String,
+    /// The FIFO queue with the verdicts.
+    pub verification_queue_url: String,
+    /// Verdicts that could not be consumed.
+    pub verification_dead_letters_url: String,
+    /// The queue with passwords and links to be sent.
+    pub delivery_queue_url: String,
+    /// Requests that could not be consumed.
+    pub delivery_dead_letters_url: String,
+    /// Records of the stream that could not be published.
+    pub unpublished_queue_url: String,
+    /// The providers' secrets by the functions' names: in a local stack themselves, in a deployed one where they are.
+    pub secrets: BTreeMap<String, String>,
+}
+
+impl Stack {
+    /// The deployed stack of this name, in the account and region that the environment is set up for.
+    ///
+    /// # Errors
+    /// If there is none, or it is none of ours.
+    pub async fn deployed(name: &str) -> anyhow::Result<Self> {
+        let connections = Connections::deployed().await;
+        let resources = Resources::of(&connections, name).await.with_context(|| {
+            format!("failed to look up the stack {name}: is it deployed in this account and region?")
+        })?;
+        let api_url = resources.output("ApiUrl")?;
+        let routes = resources.routes()?.into_iter().map(|route| (route.name(), route.path)).collect();
+        let region = connections.region.clone().context("no region: set AWS_REGION")?;
+        resources.stack(api_url, None, region, routes, resources.secrets())
+    }
+
+    /// The URL of a function's route.
+    ///
+    /// # Errors
+    /// If the stack has no such function.
+    pub fn url(&self, function: &str) -> anyhow::Result<String> {
+        let path = self.routes.get(function).with_context(|| {
+            let known: Vec<&str> = self.routes.keys().map(String::as_str).collect();
+            format!("the stack has no route for {function}, only for {}", known.join(", "))
+        })?;
+        Ok(format!("{}{path}", self.api_url))
+    }
+
+    /// The connections to the stack's AWS.
+    pub async fn connect(&self) -> Connections {
+        match &self.endpoint_url {
+            Some(endpoint_url) => Connections::local(endpoint_url).await,
+            None => Connections::deployed().await,
+        }
+    }
+}
+
+/// The connections that the commands need.
+#[derive(Debug, Clone)]
+pub struct Connections {
+    /// To the stacks.
+    pub cloudformation: aws_sdk_cloudformation::Client,
+    /// To the events.
+    pub dynamodb: aws_sdk_dynamodb::Client,
+    /// To the secrets.
+    pub secrets_manager: aws_sdk_secretsmanager::Client,
+    /// To the queues.
+    pub sqs: aws_sdk_sqs::Client,
+    region: Option<String>,
+}
+
+impl Connections {
+    pub(crate) async fn local(endpoint_url: &str) -> Self {
+        let credentials = aws_sdk_sqs::config::Credentials::new("test", "test", None, None, "local");
+        let loader = aws_config::defaults(BehaviorVersion::latest())
+            .region(Region::new(LOCAL_REGION))
+            .endpoint_url(endpoint_url)
+            .credentials_provider(credentials);
+        Self::from(&loader.load().await)
+    }
+
+    async fn deployed() -> Self {
+        Self::from(&aws_config::load_defaults(BehaviorVersion::latest()).await)
+    }
+
+    fn from(config: &aws_config::SdkConfig) -> Self {
+        Self {
+            cloudformation: aws_sdk_cloudformation::Client::new(config),
+            dynamodb: aws_sdk_dynamodb::Client::new(config),
+            secrets_manager: aws_sdk_secretsmanager::Client::new(config),
+            sqs: aws_sdk_sqs::Client::new(config),
+            region: config.region().map(ToString::to_string),
+        }
+    }
+}
+
+/// One route of the API.
+#[derive(Debug)]
+pub(crate) struct Route {
+    pub(crate) method: String,
+    pub(crate) path: String,
+    /// The function's logical id, such as `SignicatAssureFunction`.
+    pub(crate) function: String,
+}
+
+impl Route {
+    /// The function's name, such as `signicat-assure`.
+    fn name(&self) -> String {
+        kebab_case(self.function.trim_end_matches("Function"))
+    }
+}
+
+/// What CloudFormation knows of a stack.
+#[derive(Debug)]
+pub(crate) struct Resources {
+    outputs: BTreeMap<String, String>,
+    /// Type and physical id, by logical id.
+    resources: BTreeMap<String, (String, String)>,
+    template: Value,
+}
+
+impl Resources {
+    pub(crate) async fn of(connections: &Connections, stack: &str) -> anyhow::Result<Self> {
+        let cloudformation = &connections.cloudformation;
+        let stacks = cloudformation.describe_stacks().stack_name(stack).send().await?;
+        let outputs = stacks
+            .stacks()
+            .iter()
+            .flat_map(|stack| stack.outputs())
+            .filter_map(|output| Some((output.output_key()?.to_owned(), output.output_value()?.to_owned())));
+        let described = cloudformation.describe_stack_resources().stack_name(stack).send().await?;
+        let resources = described.stack_resources().iter().filter_map(|resource| {
+            let id = resource.physical_resource_id()?.to_owned();
+            Some((resource.logical_resource_id()?.to_owned(), (resource.resource_type()?.to_owned(), id)))
+        });
+        let template = cloudformation
+            .get_template()
+            .stack_name(stack)
+            .template_stage(aws_sdk_cloudformation::types::TemplateStage::Processed)
+            .send()
+            .await?;
+        let template = serde_json::from_str(template.template_body().unwrap_or_default())
+            .context("failed to read the processed template")?;
+        Ok(Self { outputs: outputs.collect(), resources: resources.collect(), template })
+    }
+
+    pub(crate) fn output(&self, name: &str) -> anyhow::Result<String> {
+        self.outputs.get(name).cloned().with_context(|| format!("the stack has no output {name}: is it an older one?"))
+    }
+
+    pub(crate) fn physical_id(&self, logical_id: &str) -> anyhow::Result<&str> {
+        match self.resources.get(logical_id) {
+            Some((_, id)) => Ok(id),
+            None => bail!("the stack has no resource {logical_id}"),
+        }
+    }
+
+    pub(crate) fn api_id(&self) -> anyhow::Result<&str> {
+        self.physical_id("Api")
+    }
+
+    /// The routes that SAM wrote into the API.
+    pub(crate) fn routes(&self) -> anyhow::Result<Vec<Route>> {
+        let paths = self.template.pointer("/Resources/Api/Properties/Body/paths").and_then(Value::as_object);
+        let mut routes = Vec::new();
+        for (path, methods) in paths.context("the stack's template has no API with routes")? {
+            for (method, operation) in methods.as_object().into_iter().flatten() {
+                let uri = operation.pointer("/x-amazon-apigateway-integration/uri/Fn::Sub").and_then(Value::as_str);
+                let function = uri
+                    .and_then(|uri| uri.split_once("functions/${"))
+                    .and_then(|(_, rest)| rest.split_once(".Arn}"))
+                    .with_context(|| format!("the route {path} leads to no function"))?;
+                routes.push(Route {
+                    method: method.to_ascii_uppercase(),
+                    path: path.clone(),
+                    function: function.0.to_owned(),
+                });
+            }
+        }
+        Ok(routes)
+    }
+
+    /// The ids of the secrets, by the functions' names.
+    pub(crate) fn secrets(&self) -> BTreeMap<String, String> {
+        let secrets = self.resources.iter().filter(|(_, (kind, _))| kind == "AWS::SecretsManager::Secret");
+        secrets.map(|(logical_id, (_, id))| (kebab_case(logical_id.trim_end_matches("Secret")), id.clone())).collect()
+    }
+
+    /// The stack that these make, at this address.
+    pub(crate) fn stack(
+        &self,
+        api_url: String,
+        endpoint_url: Option<String>,
+        region: String,
+        routes: BTreeMap<String, String>,
+        secrets: BTreeMap<String, String>,
+    ) -> anyhow::Result<Stack> {
+        Ok(Stack {
+            api_url,
+            endpoint_url,
+            region,
+            routes,
+            host_header: None,
+            events_table: self.output("EventsTable")?,
+            verification_queue_url: self.output("VerificationQueueUrl")?,
+            verification_dead_letters_url: self.output("VerificationDeadLettersUrl")?,
+            delivery_queue_url: self.output("DeliveryQueueUrl")?,
+            delivery_dead_letters_url: self.output("DeliveryDeadLettersUrl")?,
+            unpublished_queue_url: self.output("UnpublishedQueueUrl")?,
+            secrets,
+        })
+    }
+
+    /// The stack that these make on the emulator.
+    pub(crate) fn local_stack(&self, endpoint_url: &str) -> anyhow::Result<Stack> {
+        // By path rather than by host name, so that every client reaches it without more ado.
+        let prefix = format!("/_aws/execute-api/{}", self.api_id()?);
+        let routes = self.routes()?.into_iter().map(|route| (route.name(), format!("{prefix}{}", route.path)));
+        let secrets = self.secrets().into_keys().map(|name| {
+            let secret = crate::deploy::local_secret(&name);
+            (name, secret)
+        });
+        let endpoint = Some(endpoint_url.to_owned());
+        self.stack(endpoint_url.to_owned(), endpoint, LOCAL_REGION.to_owned(), routes.collect(), secrets.collect())
+    }
+}
+
+/// `SignicatAssure` as `signicat-assure`: a logical id as the name of the function's folder.
+fn kebab_case(pascal_case: &str) -> String {
+    let mut kebab = String::new();
+    for c in pascal_case.chars() {
+        if c.is_ascii_uppercase() && !kebab.is_empty() {
+            kebab.push('-');
+        }
+        kebab.push(c.to_ascii_lowercase());
+    }
+    kebab
+}
