@@ -151,6 +151,6 @@ pub(crate) async fn seed_secrets(resources: &Resources, connections: &Connection
 }
 
 /// The secret of a provider in every local stack, and in events/.
-pub fn local_secret(name: &str) -> String {
+pub(crate) fn local_secret(name: &str) -> String {
     format!("local-{name}-secret")
 }

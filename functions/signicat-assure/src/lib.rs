@@ -70,3 +70,89 @@ impl<S: SecretSource> Provider for SignicatAssure<S> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+    use model::{Event, MemoryStore, Refusal, Rejection, SecretPair, receive};
+
+    use super::*;
+
+    fn receive_one(request: &Request) -> Result<Event, Rejection> {
+        let provider = SignicatAssure::new(SecretPair::new("Basic new", Some("Basic old")).unwrap());
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let store = MemoryStore::default();
+        let received = runtime.block_on(receive(&provider, &store, request, Timestamp::UNIX_EPOCH));
+        assert_eq!(store.events().len(), usize::from(received.is_ok()));
+        received.map(|receipt| receipt.event)
+    }
+
+    /// Checks what a request with this `Authorization` is refused for, or that it is not.
+    #[track_caller]
+    fn check_authorization(authorization: Option<&str>, expected: Result<(), Refusal>) {
+        let request = Request::new("{}");
+        let request = authorization.iter().fold(request, |request, value| request.with_header("Authorization", value));
+        match (receive_one(&request), expected) {
+            (Ok(_), Ok(())) => {}
+            (Err(Rejection::NotAuthentic(refusal)), Err(expected)) => {
+                assert_eq!(refusal, expected, "{authorization:?}")
+            }
+            (result, expected) => panic!("{authorization:?}: {result:?} instead of {expected:?}"),
+        }
+    }
+
+    #[test]
+    fn signicat_is_known_by_the_header_it_was_given_word_for_word() {
+        check_authorization(Some("Basic new"), Ok(()));
+        check_authorization(Some("Basic old"), Ok(()));
+        check_authorization(None, Err(Refusal::Missing));
+        check_authorization(Some(""), Err(Refusal::Wrong));
+        check_authorization(Some("undefined"), Err(Refusal::Wrong));
+        check_authorization(Some("new"), Err(Refusal::Wrong));
+        check_authorization(Some("basic new"), Err(Refusal::Wrong));
+        check_authorization(Some("Basic  new"), Err(Refusal::Wrong));
+        check_authorization(Some("Basic new,Basic new"), Err(Refusal::Wrong));
+    }
+
+    fn event(body: &str) -> Event {
+        receive_one(&Request::new(body.to_owned()).with_header("authorization", "Basic new")).unwrap()
+    }
+
+    #[track_caller]
+    fn check_outcome(status: &str, outcome: Outcome, unrecognized: Option<&str>) {
+        let event = event(&format!(r#"{{"dossierId":"d","processId":"p","status":"{status}"}}"#));
+        assert_eq!((event.outcome(), event.unrecognized()), (outcome, unrecognized), "{status}");
+        assert_eq!(event.subject().as_str(), "p");
+    }
+
+    #[test]
+    fn each_status_has_its_outcome() {
+        check_outcome("pending", Outcome::Pending, None);
+        check_outcome("processing", Outcome::Pending, None);
+        check_outcome("accepted", Outcome::Approved, None);
+        check_outcome("rejected", Outcome::Rejected, None);
+        check_outcome("not_matched", Outcome::Rejected, None);
+        check_outcome("inconclusive", Outcome::Review, None);
+        check_outcome("failed", Outcome::Failed, None);
+        check_outcome("canceled", Outcome::Failed, None);
+    }
+
+    #[test]
+    fn a_status_that_is_not_known_is_kept_and_approves_nothing() {
+        check_outcome("Accepted", Outcome::None, Some("unknown_status"));
+        check_outcome("accepted ", Outcome::None, Some("unknown_status"));
+        check_outcome("postponed", Outcome::None, Some("unknown_status"));
+        check_outcome("", Outcome::None, Some("missing_field:status"));
+    }
+
+    #[test]
+    fn another_status_or_dossier_is_another_event() {
+        let id = |body: &str| event(body).id().clone();
+        let first = id(r#"{"dossierId":"d","processId":"p","status":"rejected"}"#);
+        assert_eq!(first, id(r#"{"status":"rejected","extra":1,"processId":"p","dossierId":"d"}"#));
+        assert_ne!(first, id(r#"{"dossierId":"d","processId":"p","status":"accepted"}"#));
+        assert_ne!(first, id(r#"{"dossierId":"e","processId":"p","status":"rejected"}"#));
+        assert_ne!(first, id(r#"{"dossierId":"d","processId":"q","status":"rejected"}"#));
+    }
+}

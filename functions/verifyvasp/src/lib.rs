@@ -98,3 +98,144 @@ fn bearer_token(authorization: &str) -> Result<&str, Refusal> {
         _ => Err(Refusal::Malformed),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+    use model::{Event, MemoryStore, Receipt, Rejection, SecretPair, receive};
+
+    use super::*;
+
+    const BODY: &str = r#"{"callbackType":"TX_REPORT","data":{"verificationUuid":"example","txHash":"00"}}"#;
+
+    fn receive_all(requests: &[Request]) -> (Vec<Result<Receipt, Rejection>>, usize) {
+        let provider = VerifyVasp::new(SecretPair::new("new-token", Some("old-token")).unwrap());
+        let store = MemoryStore::default();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let receipts =
+            requests.iter().map(|request| runtime.block_on(receive(&provider, &store, request, Timestamp::UNIX_EPOCH)));
+        (receipts.collect(), store.events().len())
+    }
+
+    /// Checks what a request with this `Authorization` is refused for, or that it is not.
+    #[track_caller]
+    fn check_authorization(authorization: Option<&str>, expected: Result<(), Refusal>) {
+        let request = Request::new(BODY);
+        let request = authorization.iter().fold(request, |request, value| request.with_header("Authorization", value));
+        let (results, stored) = receive_all(&[request]);
+        match (&results[0], expected) {
+            (Ok(_), Ok(())) => assert_eq!(stored, 1),
+            (Err(Rejection::NotAuthentic(refusal)), Err(expected)) => {
+                assert_eq!((*refusal, stored), (expected, 0), "{authorization:?}");
+            }
+            (result, expected) => panic!("{authorization:?}: {result:?} instead of {expected:?}"),
+        }
+    }
+
+    #[test]
+    fn the_enclave_is_known_by_its_current_or_previous_token() {
+        check_authorization(Some("Bearer new-token"), Ok(()));
+        check_authorization(Some("Bearer old-token"), Ok(()));
+        check_authorization(Some("bearer new-token"), Ok(()));
+        check_authorization(Some("BEARER  new-token "), Ok(()));
+    }
+
+    #[test]
+    fn everything_else_is_refused_for_its_reason() {
+        check_authorization(None, Err(Refusal::Missing));
+        check_authorization(Some(""), Err(Refusal::Malformed));
+        check_authorization(Some("Bearer"), Err(Refusal::Malformed));
+        check_authorization(Some("Bearer "), Err(Refusal::Malformed));
+        check_authorization(Some("new-token"), Err(Refusal::Malformed));
+        check_authorization(Some("Basic new-token"), Err(Refusal::Malformed));
+        check_authorization(Some("Bearer\tnew-token"), Err(Refusal::Malformed));
+        check_authorization(Some("Bearer undefined"), Err(Refusal::Wrong));
+        check_authorization(Some("Bearer null"), Err(Refusal::Wrong));
+        check_authorization(Some("Bearer wrong-token"), Err(Refusal::Wrong));
+        check_authorization(Some("Bearer new-toke"), Err(Refusal::Wrong));
+        check_authorization(Some("Bearer new-token2"), Err(Refusal::Wrong));
+        check_authorization(Some("Bearer NEW-TOKEN"), Err(Refusal::Wrong));
+        check_authorization(Some("Bearer new-token,Bearer new-token"), Err(Refusal::Wrong));
+        check_authorization(Some("Bearer Bearer new-token"), Err(Refusal::Wrong));
+    }
+
+    #[test]
+    fn a_body_over_the_limit_is_refused_unread_and_one_at_the_limit_is_kept() {
+        let limit = VerifyVasp::<SecretPair>::MAX_BODY_BYTES;
+        let of_size = |bytes| Request::new(vec![b' '; bytes]).with_header("authorization", "Bearer new-token");
+        let (results, stored) = receive_all(&[of_size(limit + 1), of_size(limit)]);
+        assert!(matches!(results[0], Err(Rejection::TooLarge { .. })));
+        assert!(matches!(&results[1], Ok(receipt) if receipt.event.unrecognized() == Some("not_json")));
+        assert_eq!(stored, 1);
+    }
+
+    /// The events that these bodies become.
+    fn events(bodies: &[&str]) -> Vec<Event> {
+        let request = |body: &&str| Request::new((*body).to_owned()).with_header("authorization", "Bearer new-token");
+        let (results, _) = receive_all(&bodies.iter().map(request).collect::<Vec<_>>());
+        results.into_iter().map(|result| result.unwrap().event).collect()
+    }
+
+    #[track_caller]
+    fn check_same(one: &str, other: &str, same: bool) {
+        let events = events(&[one, other]);
+        assert_eq!(events[0].id() == events[1].id(), same, "{one} and {other}");
+    }
+
+    #[test]
+    fn what_does_not_change_the_news_does_not_change_the_event() {
+        check_same(
+            r#"{"callbackType":"VERIFICATION_RESULT","data":{"verificationUuid":"u","verificationResult":"VERIFIED","ivms101":{}}}"#,
+            r#"{"data":{"result":"VERIFIED","message":"again","verificationUuid":"u"},"callbackType":"VERIFICATION_RESULT"}"#,
+            true,
+        );
+    }
+
+    #[test]
+    fn another_verdict_reason_transaction_or_output_is_another_event() {
+        let body = |data: &str| {
+            format!(r#"{{"callbackType":"TX_REPORT","data":{{"verificationUuid":"u","txHash":"a"{data}}}}}"#)
+        };
+        for data in [r#","vout":"0""#, r#","vout":"1""#, r#","reason":"OK""#, r#","result":"VERIFIED""#] {
+            check_same(&body(""), &body(data), false);
+        }
+        check_same(&body(r#","vout":1"#), &body(r#","vout":"1""#), true);
+    }
+
+    /// Checks why a body is not understood, and that its verification is known all the same where it is named.
+    #[track_caller]
+    fn check_unrecognized(body: &str, reason: &str) {
+        let event = events(&[body]).remove(0);
+        assert_eq!(event.unrecognized(), Some(reason), "{body}");
+        assert_eq!(event.subject().as_str() == "u", body.contains(r#""u""#), "{body}");
+    }
+
+    #[test]
+    fn what_is_not_understood_is_kept_with_its_reason() {
+        check_unrecognized("", "not_json");
+        check_unrecognized("null", "unexpected_shape");
+        check_unrecognized("[]", "unexpected_shape");
+        check_unrecognized("{}", "missing_field:data");
+        check_unrecognized(
+            r#"{"callbackType":"TX_REPORT","data":["u"]}"#.replace("\"u\"", "1").as_str(),
+            "unexpected_shape",
+        );
+        check_unrecognized(r#"{"data":{"verificationUuid":"u"}}"#, "missing_field:callbackType");
+        check_unrecognized(r#"{"callbackType":"TX_REPORT","data":{"verificationUuid":"u"}}"#, "missing_field:txHash");
+        check_unrecognized(r#"{"callbackType":"TX_REPORT","data":{"txHash":"a"}}"#, "missing_field:verificationUuid");
+        check_unrecognized(
+            r#"{"callbackType":"TX_REPORT","data":{"verificationUuid":"","txHash":"a"}}"#,
+            "missing_field:verificationUuid",
+        );
+        check_unrecognized(
+            r#"{"callbackType":"VERIFICATION_RESULT","data":{"verificationUuid":"u"}}"#,
+            "missing_field:result",
+        );
+        check_unrecognized(
+            r#"{"callbackType":"VERIFICATION_RESULT","data":{"verificationUuid":"u","result":"verified"}}"#,
+            "unknown_result",
+        );
+        check_unrecognized(r#"{"callbackType":"OTHER","data":{"verification_uuid":"u"}}"#, "unknown_type");
+    }
+}

@@ -139,3 +139,129 @@ impl<F: FetchSecret> SecretSource for Secrets<F> {
         known.secrets.as_ref().filter(|_| found).map(|(pair, _)| pair.clone())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+    use std::sync::{
+        Mutex as StdMutex,
+        atomic::{AtomicUsize, Ordering},
+    };
+
+    use super::*;
+
+    /// A vault that counts, and holds a text or fails.
+    #[derive(Default)]
+    struct TestVault {
+        text: StdMutex<Option<&'static str>>,
+        fetches: AtomicUsize,
+    }
+
+    impl FetchSecret for &TestVault {
+        async fn fetch(&self) -> Result<String, Error> {
+            self.fetches.fetch_add(1, Ordering::Relaxed);
+            self.text.lock().unwrap().map(str::to_owned).ok_or_else(|| "the vault is closed".into())
+        }
+    }
+
+    impl TestVault {
+        fn holding(text: &'static str) -> Self {
+            Self { text: StdMutex::new(Some(text)), ..Self::default() }
+        }
+
+        fn now_holds(&self, text: Option<&'static str>) {
+            *self.text.lock().unwrap() = text;
+        }
+
+        fn fetches(&self) -> usize {
+            self.fetches.load(Ordering::Relaxed)
+        }
+    }
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(1_769_817_600 + seconds).unwrap()
+    }
+
+    fn secrets(vault: &TestVault) -> Secrets<&TestVault> {
+        Secrets::new(vault, Duration::from_millis(50))
+    }
+
+    const OLD: &str = r#"{"current":"old"}"#;
+    const NEW: &str = r#"{"current":"new","previous":"old"}"#;
+
+    #[tokio::test]
+    async fn a_secret_is_looked_up_once_within_its_ttl() {
+        let vault = TestVault::holding(OLD);
+        let secrets = secrets(&vault);
+        for second in 0..300 {
+            assert!(secrets.secrets(at(second)).await.unwrap().accepts("old"));
+        }
+        assert_eq!(vault.fetches(), 1);
+        secrets.secrets(at(300)).await.unwrap();
+        assert_eq!(vault.fetches(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_rotated_secret_is_found_when_a_check_fails() {
+        let vault = TestVault::holding(OLD);
+        let secrets = secrets(&vault);
+        secrets.secrets(at(0)).await.unwrap();
+        vault.now_holds(Some(NEW));
+        assert!(secrets.refreshed(at(31)).await.unwrap().accepts("new"));
+        assert!(secrets.secrets(at(32)).await.unwrap().accepts("new"));
+        assert!(secrets.secrets(at(32)).await.unwrap().accepts("old"));
+    }
+
+    #[tokio::test]
+    async fn failing_checks_cause_one_look_up_in_a_cool_down() {
+        let vault = TestVault::holding(OLD);
+        let secrets = secrets(&vault);
+        secrets.secrets(at(0)).await.unwrap();
+        for second in 0..120 {
+            secrets.refreshed(at(second)).await;
+        }
+        // At 0, 30, 60 and 90.
+        assert_eq!(vault.fetches(), 4);
+    }
+
+    #[tokio::test]
+    async fn a_failed_look_up_keeps_what_is_known_and_counts_for_the_cool_down() {
+        let vault = TestVault::holding(OLD);
+        let secrets = secrets(&vault);
+        secrets.secrets(at(0)).await.unwrap();
+        vault.now_holds(None);
+        for second in 300..330 {
+            assert!(secrets.secrets(at(second)).await.unwrap().accepts("old"));
+            assert!(secrets.refreshed(at(second)).await.is_none());
+        }
+        assert_eq!(vault.fetches(), 2);
+        // Neither does a text that is no secret.
+        vault.now_holds(Some("{}"));
+        assert!(secrets.secrets(at(330)).await.unwrap().accepts("old"));
+        assert_eq!(vault.fetches(), 3);
+    }
+
+    #[tokio::test]
+    async fn a_secret_that_was_never_found_is_unavailable_and_sought_again() {
+        let vault = TestVault::default();
+        let secrets = secrets(&vault);
+        assert!(secrets.secrets(at(0)).await.is_err());
+        assert!(secrets.secrets(at(29)).await.is_err());
+        assert_eq!(vault.fetches(), 1);
+        vault.now_holds(Some(NEW));
+        assert!(secrets.secrets(at(30)).await.unwrap().accepts("new"));
+    }
+
+    #[tokio::test]
+    async fn a_vault_that_does_not_answer_is_not_waited_for() {
+        struct Silent;
+        impl FetchSecret for Silent {
+            async fn fetch(&self) -> Result<String, Error> {
+                std::future::pending().await
+            }
+        }
+        let secrets = Secrets::new(Silent, Duration::from_millis(20));
+        assert!(secrets.secrets(at(0)).await.is_err());
+    }
+}

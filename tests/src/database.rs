@@ -1,0 +1,88 @@
+//! DynamoDB inside the test's process, with an events table like template.yaml's.
+
+use aws_config::{BehaviorVersion, Region};
+use aws_sdk_dynamodb::{
+    Client,
+    config::Credentials,
+    types::{
+        AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection, ProjectionType,
+        ScalarAttributeType, StreamSpecification, StreamViewType,
+    },
+};
+use model::StoredEvent;
+use runtime::DynamoStore;
+use tokio::net::TcpListener;
+
+use crate::Proxy;
+
+/// An empty events table, behind a proxy.
+#[derive(Debug)]
+pub struct Database {
+    /// The connection to it.
+    pub client: Client,
+    /// What stands before it.
+    pub proxy: Proxy,
+}
+
+const TABLE: &str = "events";
+
+impl Database {
+    /// Starts a database. It ends with the runtime.
+    pub async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let upstream = format!("http://{}", listener.local_addr().unwrap());
+        let database = dynoxide::Database::memory().unwrap();
+        tokio::spawn(dynoxide::server::serve_with_shutdown(listener, database, std::future::pending()));
+        let proxy = Proxy::start(upstream).await;
+        let config = aws_config::defaults(BehaviorVersion::latest())
+            .region(Region::new("eu-central-1"))
+            .endpoint_url(&proxy.endpoint_url)
+            .credentials_provider(Credentials::new("test", "test", None, None, "test"))
+            .load()
+            .await;
+        let client = Client::new(&config);
+        create_events_table(&client).await;
+        // What the test causes itself is counted from here.
+        let _ = proxy.calls();
+        Self { client, proxy }
+    }
+
+    /// The store that the functions use.
+    #[must_use]
+    pub fn store(&self) -> DynamoStore {
+        DynamoStore::new(self.client.clone(), TABLE.to_owned(), StoredEvent::DEFAULT_RETENTION)
+    }
+
+    /// All that is stored.
+    pub async fn events(&self) -> Vec<StoredEvent> {
+        let scanned = self.client.scan().table_name(TABLE).consistent_read(true).send().await.unwrap();
+        serde_dynamo::from_items(scanned.items.unwrap_or_default()).unwrap()
+    }
+}
+
+async fn create_events_table(client: &Client) {
+    let attribute = |name: &str| {
+        AttributeDefinition::builder().attribute_name(name).attribute_type(ScalarAttributeType::S).build().unwrap()
+    };
+    let key = |name: &str, kind| KeySchemaElement::builder().attribute_name(name).key_type(kind).build().unwrap();
+    let by_day = GlobalSecondaryIndex::builder()
+        .index_name("by-day")
+        .key_schema(key("day", KeyType::Hash))
+        .key_schema(key("received_at", KeyType::Range))
+        .projection(Projection::builder().projection_type(ProjectionType::KeysOnly).build())
+        .build()
+        .unwrap();
+    let stream = StreamSpecification::builder().stream_enabled(true).stream_view_type(StreamViewType::NewImage);
+    client
+        .create_table()
+        .table_name(TABLE)
+        .billing_mode(BillingMode::PayPerRequest)
+        .set_attribute_definitions(Some(["pk", "sk", "day", "received_at"].map(attribute).into()))
+        .key_schema(key("pk", KeyType::Hash))
+        .key_schema(key("sk", KeyType::Range))
+        .global_secondary_indexes(by_day)
+        .stream_specification(stream.build().unwrap())
+        .send()
+        .await
+        .unwrap();
+}

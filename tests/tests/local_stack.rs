@@ -1,0 +1,124 @@
+//! The whole stack from outside: HTTP in, SQS out, on the emulator.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+use cli::{
+    demo::courses,
+    local::{Folder, Lifetime, LocalStack},
+    sample::Sample,
+    stack::Stack,
+};
+use reqwest::{Client, Method, StatusCode};
+use serde_json::{Value, json};
+use tests::samples;
+
+/// One stack for everything: the parts of this test follow each other on it, and each begins with empty queues.
+#[tokio::test]
+async fn the_local_stack_does_the_main_job() {
+    let folder = Folder::named("tests").unwrap();
+    let local = LocalStack::start(folder, Some(free_port()), Lifetime::Attached).await.unwrap();
+    let http = Client::new();
+
+    every_sample_gets_from_post_to_queue(&local.stack).await;
+    other_methods_and_paths_are_not_found(&local.stack, &http).await;
+    a_large_body_is_kept_or_refused_by_its_size(&local.stack, &http).await;
+    copies_at_the_same_instant_become_one_message(&local.stack, &http).await;
+    the_events_of_a_subject_arrive_in_order(&local.stack, &http).await;
+}
+
+async fn every_sample_gets_from_post_to_queue(stack: &Stack) {
+    let samples = samples();
+    assert!(!samples.is_empty());
+    for course in courses(stack, samples).await.unwrap() {
+        assert!(course.as_expected, "{course:?}");
+    }
+}
+
+async fn other_methods_and_paths_are_not_found(stack: &Stack, http: &Client) {
+    let url = stack.url("verifyvasp").unwrap();
+    for (method, url) in [
+        (Method::GET, url.clone()),
+        (Method::PUT, url.clone()),
+        (Method::DELETE, url.clone()),
+        (Method::POST, format!("{url}/more")),
+        (Method::POST, url.replace("verifyvasp", "nobody")),
+    ] {
+        let response = http.request(method.clone(), &url).send().await.unwrap();
+        let refused = [StatusCode::NOT_FOUND, StatusCode::METHOD_NOT_ALLOWED];
+        assert!(refused.contains(&response.status()), "{method} {url}: {}", response.status());
+    }
+}
+
+async fn a_large_body_is_kept_or_refused_by_its_size(stack: &Stack, http: &Client) {
+    for (kilobytes, status) in [(200, 200), (1024, 413)] {
+        let noise = vec![b'x'; kilobytes * 1024];
+        assert_eq!(post(stack, http, noise).await.0, status, "{kilobytes} KB");
+    }
+    let received = receive(stack, 1).await;
+    assert_eq!(received[0]["type"], "verification.verifyvasp.unrecognized");
+    assert_eq!(received[0]["data"]["unrecognized"], "not_json");
+}
+
+async fn copies_at_the_same_instant_become_one_message(stack: &Stack, http: &Client) {
+    let body =
+        json!({ "callbackType": "TX_REPORT", "data": { "verificationUuid": "copies", "txHash": "00" } }).to_string();
+    let copies: Vec<_> = (0..20)
+        .map(|_| {
+            let (stack, http, body) = (stack.clone(), http.clone(), body.clone());
+            tokio::spawn(async move { post(&stack, &http, body.into_bytes()).await })
+        })
+        .collect();
+    for copy in copies {
+        assert_eq!(copy.await.unwrap(), (200, r#"{"result": true}"#.to_owned()));
+    }
+    assert_eq!(receive(stack, 1).await.len(), 1);
+}
+
+async fn the_events_of_a_subject_arrive_in_order(stack: &Stack, http: &Client) {
+    let hashes: Vec<String> = (0..25).map(|n| format!("{n:064x}")).collect();
+    for hash in &hashes {
+        let data = json!({ "verificationUuid": "order", "txHash": hash });
+        let body = json!({ "callbackType": "TX_REPORT", "data": data }).to_string();
+        assert_eq!(post(stack, http, body.into_bytes()).await.0, 200);
+    }
+    let received = receive(stack, hashes.len()).await;
+    let received: Vec<&str> = received.iter().map(|m| m["data"]["details"]["tx_hash"].as_str().unwrap()).collect();
+    assert_eq!(received, hashes);
+}
+
+async fn post(stack: &Stack, http: &Client, body: Vec<u8>) -> (u16, String) {
+    let request = http.post(stack.url("verifyvasp").unwrap()).bearer_auth(&stack.secrets["verifyvasp"]);
+    let response = request.header("content-type", "application/json").body(body).send().await.unwrap();
+    (response.status().as_u16(), response.text().await.unwrap())
+}
+
+/// Takes so many messages from the queue, and all that comes with them.
+async fn receive(stack: &Stack, expected: usize) -> Vec<Value> {
+    let sqs = stack.connect().await.sqs;
+    let mut messages = Vec::new();
+    // Each look waits for a second; the last one makes sure that there is nothing else.
+    for _ in 0..60 {
+        let looked = sqs.receive_message().queue_url(&stack.verification_queue_url).max_number_of_messages(10);
+        let received = looked.wait_time_seconds(1).send().await.unwrap().messages.unwrap_or_default();
+        if received.is_empty() && messages.len() >= expected {
+            break;
+        }
+        for message in received {
+            messages.push(serde_json::from_str(message.body().unwrap()).unwrap());
+            let delete = sqs.delete_message().queue_url(&stack.verification_queue_url);
+            delete.receipt_handle(message.receipt_handle().unwrap()).send().await.unwrap();
+        }
+    }
+    assert!(messages.len() >= expected, "{} of {expected} messages", messages.len());
+    messages
+}
+
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+#[test]
+fn a_sample_that_is_none_is_an_error_that_names_it() {
+    let error = Sample::read(std::path::Path::new("nowhere/none.json")).unwrap_err();
+    assert!(error.to_string().contains("nowhere/none.json"));
+}

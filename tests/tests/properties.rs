@@ -1,0 +1,145 @@
+//! What holds for whatever is sent.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use cli::sample::Sample;
+use model::{MemoryStore, StoredEvent};
+use proptest::{collection::vec, prelude::*, sample::select};
+use serde_json::{Map, Value, json};
+use tests::{FUNCTIONS, answer, samples};
+
+/// Sends an event to a function, and returns the status and what is stored.
+fn send(function: &str, event: &Value) -> (i64, Vec<StoredEvent>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let store = MemoryStore::default();
+    let response = runtime.block_on(answer(function, &store, &event.to_string())).unwrap();
+    (response.status_code, store.events())
+}
+
+/// A sample of a function that is accepted: its event has the right credentials.
+fn accepted(function: &str) -> Sample {
+    samples().into_iter().find(|sample| sample.function == function && sample.expect.status == 200).unwrap()
+}
+
+fn with_body(sample: &Sample, body: &[u8]) -> Value {
+    let mut event: Value = serde_json::from_str(&sample.text).unwrap();
+    event["body"] = json!(BASE64.encode(body));
+    event["isBase64Encoded"] = json!(true);
+    event
+}
+
+fn any_json() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        any::<String>().prop_map(Value::from),
+    ];
+    // Names that the providers use, so that the parsers get further than the first field.
+    let names = select(vec![
+        "callbackType",
+        "data",
+        "verificationUuid",
+        "verificationResult",
+        "result",
+        "reason",
+        "txHash",
+        "vout",
+        "dossierId",
+        "processId",
+        "status",
+        "type",
+        "code",
+        "state",
+    ]);
+    let name = prop_oneof![3 => names.prop_map(str::to_owned), 1 => any::<String>()];
+    leaf.prop_recursive(4, 32, 6, move |inner| {
+        prop_oneof![
+            vec(inner.clone(), 0..6).prop_map(Value::from),
+            vec((name.clone(), inner), 0..6).prop_map(|fields| Value::Object(Map::from_iter(fields))),
+        ]
+    })
+}
+
+/// JSON text with the keys of every object in the order that `order` makes of them.
+fn text_in_order(value: &Value, order: &mut impl FnMut(&mut Vec<&String>)) -> String {
+    match value {
+        Value::Object(fields) => {
+            let mut keys: Vec<&String> = fields.keys().collect();
+            order(&mut keys);
+            let fields = keys.into_iter().map(|key| format!("{}:{}", json!(key), text_in_order(&fields[key], order)));
+            format!("{{{}}}", fields.collect::<Vec<_>>().join(","))
+        }
+        Value::Array(items) => {
+            format!("[{}]", items.iter().map(|item| text_in_order(item, order)).collect::<Vec<_>>().join(" , "))
+        }
+        leaf => leaf.to_string(),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_an_authentic_body_holds_it_is_kept_as_it_is(body in vec(any::<u8>(), 0..2000)) {
+        for function in FUNCTIONS {
+            let (status, stored) = send(function, &with_body(&accepted(function), &body));
+            prop_assert_eq!(status, 200);
+            prop_assert_eq!(stored.len(), 1);
+            prop_assert_eq!(&stored[0].body, &body);
+        }
+    }
+
+    #[test]
+    fn whatever_authentic_json_says_it_is_kept_as_it_is(body in any_json()) {
+        for function in FUNCTIONS {
+            let body = body.to_string().into_bytes();
+            let (status, stored) = send(function, &with_body(&accepted(function), &body));
+            prop_assert_eq!(status, 200);
+            prop_assert_eq!(stored.len(), 1);
+            prop_assert_eq!(&stored[0].body, &body);
+        }
+    }
+
+    #[test]
+    fn whatever_a_stranger_sends_it_is_refused(
+        headers in proptest::collection::btree_map(any::<String>(), any::<String>(), 0..5),
+        authorization in any::<Option<String>>(),
+        body in any::<Option<String>>(),
+        base64 in any::<bool>(),
+        source in any::<Option<String>>(),
+    ) {
+        let mut headers = headers;
+        headers.extend(authorization.map(|value| ("Authorization".to_owned(), value)));
+        let event = json!({
+            "headers": headers, "body": body, "isBase64Encoded": base64,
+            "requestContext": { "http": { "sourceIp": source } },
+        });
+        for function in FUNCTIONS {
+            let (status, stored) = send(function, &event);
+            prop_assert!([400, 401, 403].contains(&status));
+            prop_assert!(stored.is_empty());
+        }
+    }
+
+    #[test]
+    fn the_order_of_keys_and_blanks_do_not_make_another_event(seed in any::<u64>()) {
+        for sample in samples().into_iter().filter(|s| s.expect.event.as_ref().is_some_and(|e| e.unrecognized.is_none())) {
+            let event: Value = serde_json::from_str(&sample.text).unwrap();
+            let Ok(body) = serde_json::from_str::<Value>(event["body"].as_str().unwrap()) else { continue };
+            let mut state = seed;
+            let shuffled = text_in_order(&body, &mut |keys| {
+                // Any order will do that differs from seed to seed (the constants are Knuth's).
+                keys.sort_by_key(|key| {
+                    state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                    (state >> 33, key.len())
+                });
+            });
+            let (_, as_sent) = send(&sample.function, &event);
+            let (_, as_shuffled) = send(&sample.function, &with_body(&sample, shuffled.as_bytes()));
+            prop_assert_eq!(&as_sent[0].id, &as_shuffled[0].id, "{}", sample.name());
+        }
+    }
+}
