@@ -1,7 +1,5 @@
 //! What the tests share: the providers by name, an embedded DynamoDB, and a proxy that counts calls.
 
-#![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test may panic")]
-
 mod database;
 mod providers;
 mod proxy;

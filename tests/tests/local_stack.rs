@@ -1,7 +1,5 @@
 //! The whole stack from outside: HTTP in, SQS out, on the emulator.
 
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
-
 use cli::{
     demo::courses,
     local::{Folder, Lifetime, LocalStack},

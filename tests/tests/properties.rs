@@ -1,7 +1,5 @@
 //! What holds for whatever is sent.
 
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
-
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use cli::sample::Sample;
 use model::{MemoryStore, StoredEvent};

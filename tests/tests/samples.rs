@@ -1,7 +1,5 @@
 //! Every file in events/, through its function: what is answered, what is stored, what is sent.
 
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
-
 use std::collections::BTreeSet;
 
 use cli::sample::ExpectedEvent;

@@ -1,7 +1,5 @@
 //! The events table: what is kept, and by how many calls.
 
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
-
 use std::sync::Arc;
 
 use tests::{Database, answer, local_time, samples};

@@ -62,8 +62,6 @@ fn next_batch<Q: MessageQueue>(waiting: &mut Vec<(String, Message)>) -> (Vec<Str
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test may panic")]
-
     use std::sync::Mutex;
 
     use model::StoredEvent;

@@ -73,8 +73,6 @@ impl<S: SecretSource> Provider for SignicatAssure<S> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test may panic")]
-
     use model::{Event, MemoryStore, Refusal, Rejection, SecretPair, receive};
 
     use super::*;

@@ -101,8 +101,6 @@ fn bearer_token(authorization: &str) -> Result<&str, Refusal> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test may panic")]
-
     use model::{Event, MemoryStore, Receipt, Rejection, SecretPair, receive};
 
     use super::*;

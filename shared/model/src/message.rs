@@ -7,6 +7,7 @@ use serde_json::{Value, value::RawValue};
 use crate::{
     Assurance, Details, Outcome, StoredEvent, Timestamp,
     event::{Identity, hex},
+    stored::milliseconds,
 };
 
 /// How much of a callback its message carries.
@@ -46,6 +47,7 @@ pub struct Message {
     /// The provider's reference of the verification.
     pub subject: String,
     /// The provider's own time, or else when the callback came.
+    #[serde(serialize_with = "milliseconds")]
     pub time: Timestamp,
     /// Always `application/json`.
     pub datacontenttype: String,
@@ -65,6 +67,7 @@ pub struct MessageData {
     /// The provider's codes for the outcome.
     pub reasons: Vec<String>,
     /// When the callback came.
+    #[serde(serialize_with = "milliseconds")]
     pub received_at: Timestamp,
     /// Why the callback was not understood, if it was not.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -116,8 +116,6 @@ impl SecretSource for SecretPair {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test may panic")]
-
     use super::*;
 
     #[track_caller]

@@ -1,7 +1,7 @@
 //! The item in the events table. Its layout is a contract: other services may read it.
 
 use jiff::SignedDuration;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::{Assurance, Details, Event, Outcome, Timestamp};
 
@@ -35,7 +35,8 @@ pub struct StoredEvent {
     /// The provider's own time (S, RFC 3339); absent where it says none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub occurred_at: Option<Timestamp>,
-    /// When the callback came (S, RFC 3339, UTC).
+    /// When the callback came (S, RFC 3339, UTC, always with milliseconds, so that their texts sort as the times do).
+    #[serde(serialize_with = "milliseconds")]
     pub received_at: Timestamp,
     /// References and codes beside the verdict (M).
     pub details: Details,
@@ -79,6 +80,11 @@ impl StoredEvent {
             expires_at: event.received_at.as_second().saturating_add(retention.as_secs()),
         }
     }
+}
+
+/// A time with three fractional digits, whatever they are.
+pub(crate) fn milliseconds<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{time:.3}"))
 }
 
 /// Shows what may be logged: not the body, not the subject.

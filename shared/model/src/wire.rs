@@ -78,8 +78,6 @@ pub fn code(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test may panic")]
-
     use super::*;
 
     #[derive(Deserialize)]

@@ -144,8 +144,9 @@ fn log_rejection<P: Provider>(rejection: &Rejection) {
     }
 }
 
-/// The one clock of the functions.
+/// The one clock of the functions, in milliseconds as events keep them.
 #[expect(clippy::disallowed_methods, reason = "time is an argument everywhere else")]
 pub(crate) fn now() -> Timestamp {
-    Timestamp::now()
+    let now = Timestamp::now();
+    Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
 }

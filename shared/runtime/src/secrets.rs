@@ -142,8 +142,6 @@ impl<F: FetchSecret> SecretSource for Secrets<F> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test may panic")]
-
     use std::sync::{
         Mutex as StdMutex,
         atomic::{AtomicUsize, Ordering},
