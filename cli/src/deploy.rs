@@ -2,14 +2,17 @@
 
 use std::{
     collections::BTreeMap,
+    fs::File,
     path::{Path, PathBuf},
     process::Stdio,
+    time::SystemTime,
 };
 
 use anyhow::{Context as _, bail};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::{io::AsyncReadExt as _, process::Command};
+use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
 use crate::{
     python,
@@ -56,24 +59,38 @@ pub(crate) async fn build_functions(root: &Path) -> anyhow::Result<BTreeMap<Stri
 }
 
 /// Lays out what `sam deploy` takes: the template as it is, and beside it, where it says `CodeUri: functions/NAME`, each function's
-/// `bootstrap` in place of its sources.
+/// `bootstrap`, packed, in place of its sources.
+///
+/// A package that is newer than its binary stays. SAM packs folders itself, but slowly, and all of them at every start.
 pub(crate) fn lay_out(root: &Path, binaries: &BTreeMap<String, PathBuf>, folder: &Path) -> anyhow::Result<PathBuf> {
-    let copy = |from: &Path, to: &Path| -> anyhow::Result<()> {
-        let parent = to.parent().context("a file is in a folder")?;
-        std::fs::create_dir_all(parent).with_context(|| format!("failed to create {}", parent.display()))?;
-        std::fs::copy(from, to).with_context(|| format!("failed to copy {}", from.display()))?;
-        Ok(())
-    };
     let app = folder.join("app");
-    if app.exists() {
-        std::fs::remove_dir_all(&app).with_context(|| format!("failed to remove {}", app.display()))?;
-    }
+    let packages = app.join("functions");
+    std::fs::create_dir_all(&packages).with_context(|| format!("failed to create {}", packages.display()))?;
     let template = app.join("template.yaml");
-    copy(&root.join("template.yaml"), &template)?;
+    std::fs::copy(root.join("template.yaml"), &template).context("failed to copy template.yaml")?;
     for (name, binary) in binaries {
-        copy(binary, &app.join("functions").join(name).join("bootstrap"))?;
+        let package = packages.join(name);
+        if modified(&package).is_none_or(|packed| Some(packed) < modified(binary)) {
+            pack(binary, &package).with_context(|| format!("failed to pack {}", binary.display()))?;
+        }
     }
     Ok(template)
+}
+
+fn modified(file: &Path) -> Option<SystemTime> {
+    file.metadata().and_then(|metadata| metadata.modified()).ok()
+}
+
+/// Packs a binary as Lambda wants it: a zip with an executable `bootstrap`.
+fn pack(binary: &Path, package: &Path) -> anyhow::Result<()> {
+    let unfinished = package.with_extension("unfinished");
+    let mut zip = ZipWriter::new(File::create(&unfinished)?);
+    let fast = SimpleFileOptions::default().compression_method(CompressionMethod::Deflated).compression_level(Some(1));
+    zip.start_file("bootstrap", fast.unix_permissions(0o755))?;
+    std::io::copy(&mut File::open(binary)?, &mut zip)?;
+    zip.finish()?;
+    std::fs::rename(unfinished, package)?;
+    Ok(())
 }
 
 /// Deploys a template to the emulator with AWS SAM.

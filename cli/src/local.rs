@@ -230,7 +230,7 @@ impl LocalStack {
         let sam_bin = step("installing AWS SAM", python::SAM.install(&folder.shared)).await?;
         drop(lock);
         let binaries = step("building the functions", deploy::build_functions(&root)).await?;
-        let template = deploy::lay_out(&root, &binaries, &folder.path)?;
+        let template = step("packing the functions", async { deploy::lay_out(&root, &binaries, &folder.path) }).await?;
         let start = Emulator::start(&emulator_bin, &folder.path, port, lifetime);
         let emulator = step("starting the AWS emulator", start).await?;
         let endpoint_url = emulator.endpoint_url.clone();
