@@ -39,6 +39,21 @@ pub struct Expect {
     pub body: Value,
     /// What is stored and published; nothing if absent.
     pub event: Option<ExpectedEvent>,
+    /// How it is sent to a local stack.
+    #[serde(default)]
+    pub send: By,
+}
+
+/// How a sample gets to a function.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum By {
+    /// Over HTTP, as from the provider.
+    #[default]
+    Http,
+    /// As it is, as the event of an invocation, like `sam local invoke`: for what the gateway says of the sender, which the
+    /// emulator's gateway does not.
+    Invocation,
 }
 
 /// What should be stored, and published.
@@ -56,6 +71,9 @@ pub struct ExpectedEvent {
     /// Why it is not understood, if it is not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unrecognized: Option<String>,
+    /// Whether it goes to the queue for deliveries.
+    #[serde(default)]
+    pub delivery: bool,
 }
 
 impl From<&model::StoredEvent> for ExpectedEvent {
@@ -66,6 +84,7 @@ impl From<&model::StoredEvent> for ExpectedEvent {
             outcome: event.outcome,
             reasons: event.reasons.clone(),
             unrecognized: event.unrecognized.clone(),
+            delivery: event.is_delivery(),
         }
     }
 }
@@ -78,6 +97,7 @@ impl From<&model::Message> for ExpectedEvent {
             outcome: message.outcome,
             reasons: message.data.reasons.clone(),
             unrecognized: message.data.unrecognized.clone(),
+            delivery: message.expirytime.is_some(),
         }
     }
 }
@@ -195,6 +215,9 @@ impl Sample {
     /// # Errors
     /// If there is no answer.
     pub async fn send(&self, http: &reqwest::Client, stack: &Stack, secrets: &Secrets) -> anyhow::Result<Answer> {
+        if let (By::Invocation, Some(endpoint_url)) = (self.expect.send, &stack.endpoint_url) {
+            return self.invoke(http, stack, endpoint_url).await;
+        }
         let request = self.request(stack, secrets)?;
         let mut builder =
             http.request(request.method.parse().context("not a method")?, &request.url).body(request.body);
@@ -205,6 +228,22 @@ impl Sample {
         let status = response.status().as_u16();
         let text = response.text().await.with_context(|| format!("failed to read the answer to {}", self.name()))?;
         Ok(Answer { status, body: serde_json::from_str(&text).unwrap_or(Value::String(text)) })
+    }
+
+    /// Invokes the function on the emulator, which asks for no signature.
+    async fn invoke(&self, http: &reqwest::Client, stack: &Stack, endpoint_url: &str) -> anyhow::Result<Answer> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Response {
+            status_code: u16,
+            body: String,
+        }
+        let function = stack.functions.get(&self.function).with_context(|| format!("no function {}", self.function))?;
+        let url = format!("{endpoint_url}/2015-03-31/functions/{function}/invocations");
+        let response = http.post(url).body(self.text.clone()).send().await?.error_for_status()?;
+        let Response { status_code, body } =
+            response.json().await.with_context(|| format!("failed to invoke {function} with {}", self.name()))?;
+        Ok(Answer { status: status_code, body: serde_json::from_str(&body).unwrap_or(Value::String(body)) })
     }
 
     /// A curl command that sends the sample to a local stack.
@@ -228,7 +267,9 @@ impl Sample {
 
         let mut url = stack.url(&self.function)?;
         for (name, value) in &self.event.path_parameters {
-            url = url.replace(&format!("{{{name}}}"), &with_secret(value));
+            // A deployed stack's route has the parameter, a local one's its value.
+            let value = with_secret(value);
+            url = url.replace(&format!("{{{name}}}"), &value).replace(&local, &value);
         }
         let headers = self.event.headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), with_secret(value)));
         // The client says these itself.

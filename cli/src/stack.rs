@@ -7,6 +7,8 @@ use aws_config::{BehaviorVersion, Region};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::deploy::local_secret;
+
 /// The region that the local stack says it is in.
 pub(crate) const LOCAL_REGION: &str = "eu-central-1";
 
@@ -21,6 +23,8 @@ pub struct Stack {
     pub region: String,
     /// The path of each function's route, by the function's name.
     pub routes: BTreeMap<String, String>,
+    /// The name that each function has in Lambda.
+    pub functions: BTreeMap<String, String>,
     /// What requests have to say in `Host`, if not what their URL says.
     pub host_header: Option<String>,
     /// The table that keeps the events.
@@ -201,6 +205,12 @@ impl Resources {
         Ok(routes)
     }
 
+    /// The functions that have routes.
+    fn functions(&self) -> anyhow::Result<BTreeMap<String, String>> {
+        let functions = self.routes()?.into_iter();
+        functions.map(|route| Ok((route.name(), self.physical_id(&route.function)?.to_owned()))).collect()
+    }
+
     /// The ids of the secrets, by the functions' names.
     pub(crate) fn secrets(&self) -> BTreeMap<String, String> {
         let secrets = self.resources.iter().filter(|(_, (kind, _))| kind == "AWS::SecretsManager::Secret");
@@ -221,6 +231,7 @@ impl Resources {
             endpoint_url,
             region,
             routes,
+            functions: self.functions()?,
             host_header: None,
             events_table: self.output("EventsTable")?,
             verification_queue_url: self.output("VerificationQueueUrl")?,
@@ -236,9 +247,12 @@ impl Resources {
     pub(crate) fn local_stack(&self, endpoint_url: &str) -> anyhow::Result<Stack> {
         // By path rather than by host name, so that every client reaches it without more ado.
         let prefix = format!("/_aws/execute-api/{}", self.api_id()?);
-        let routes = self.routes()?.into_iter().map(|route| (route.name(), format!("{prefix}{}", route.path)));
+        let routes = self.routes()?.into_iter().map(|route| {
+            let path = route.path.replace("{secret}", &local_secret(&route.name()));
+            (route.name(), format!("{prefix}{path}"))
+        });
         let secrets = self.secrets().into_keys().map(|name| {
-            let secret = crate::deploy::local_secret(&name);
+            let secret = local_secret(&name);
             (name, secret)
         });
         let endpoint = Some(endpoint_url.to_owned());

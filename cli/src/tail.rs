@@ -72,7 +72,7 @@ fn line(body: &str) -> String {
         Ok(message) => format!(
             "{}  {:<8}  {}  {}{}",
             message.time,
-            message.outcome.as_str(),
+            if message.expirytime.is_some() { "deliver" } else { message.outcome.as_str() },
             message.event_type,
             message.subject,
             if message.data.reasons.is_empty() {

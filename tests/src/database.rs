@@ -9,7 +9,7 @@ use aws_sdk_dynamodb::{
         ScalarAttributeType, StreamSpecification, StreamViewType,
     },
 };
-use model::StoredEvent;
+use model::{Retention, StoredEvent};
 use runtime::DynamoStore;
 use tokio::net::TcpListener;
 
@@ -50,12 +50,13 @@ impl Database {
     /// The store that the functions use.
     #[must_use]
     pub fn store(&self) -> DynamoStore {
-        DynamoStore::new(self.client.clone(), TABLE.to_owned(), StoredEvent::DEFAULT_RETENTION)
+        DynamoStore::new(self.client.clone(), TABLE.to_owned(), Retention::default())
     }
 
     /// All that is stored.
     pub async fn events(&self) -> Vec<StoredEvent> {
-        let scanned = self.client.scan().table_name(TABLE).consistent_read(true).send().await.unwrap();
+        let scan = self.client.scan().table_name(TABLE).consistent_read(true);
+        let scanned = scan.filter_expression("attribute_exists(kind)").send().await.unwrap();
         serde_dynamo::from_items(scanned.items.unwrap_or_default()).unwrap()
     }
 }

@@ -1,33 +1,53 @@
 //! The providers by their functions' names, with the secrets of the local stack.
 
+use std::net::IpAddr;
+
 use cli::sample::Sample;
-use model::{EventStore, SecretPair, Timestamp};
+use identomat::Identomat;
+use jumio::Jumio;
+use model::{EventStore, Networks, SecretPair, Timestamp};
 use runtime::{GatewayRequest, GatewayResponse};
 use signicat_assure::SignicatAssure;
 use verifyvasp::VerifyVasp;
 
 /// The functions that receive callbacks.
-pub const FUNCTIONS: [&str; 2] = ["signicat-assure", "verifyvasp"];
+pub const FUNCTIONS: [&str; 4] = ["identomat", "jumio", "signicat-assure", "verifyvasp"];
 
 /// There is no function of this name.
 #[derive(Debug)]
 pub struct Unknown;
 
-/// What a function answers to an API Gateway event, given as JSON.
+/// What a function answers at this time to an API Gateway event, given as JSON.
 ///
 /// # Errors
 /// If there is no such function.
-pub async fn answer(function: &str, store: &impl EventStore, event: &str) -> Result<GatewayResponse, Unknown> {
+pub async fn answer(
+    function: &str,
+    store: &impl EventStore,
+    event: &str,
+    now: Timestamp,
+) -> Result<GatewayResponse, Unknown> {
     let request: GatewayRequest = serde_json::from_str(event).expect("an API Gateway event");
     let secret = SecretPair::new(&format!("local-{function}-secret"), None).unwrap();
     Ok(match function {
-        "signicat-assure" => runtime::answer(&SignicatAssure::new(secret), store, request, local_time()).await,
-        "verifyvasp" => runtime::answer(&VerifyVasp::new(secret), store, request, local_time()).await,
+        "identomat" => runtime::answer(&Identomat::new(secret), store, request, now).await,
+        "jumio" => runtime::answer(&Jumio::new(Documented, secret), store, request, now).await,
+        "signicat-assure" => runtime::answer(&SignicatAssure::new(secret), store, request, now).await,
+        "verifyvasp" => runtime::answer(&VerifyVasp::new(secret), store, request, now).await,
         _ => return Err(Unknown),
     })
 }
 
-/// The time at which all tests without a clock take place.
+/// The addresses in Jumio's document.
+struct Documented;
+
+impl Networks for Documented {
+    async fn contain(&self, address: IpAddr, _now: Timestamp) -> bool {
+        jumio::ADDRESSES.contains(&address)
+    }
+}
+
+/// The time at which tests without a clock take place.
 #[must_use]
 pub fn local_time() -> Timestamp {
     "2026-01-31T00:00:00Z".parse().unwrap()

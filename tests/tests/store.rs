@@ -2,17 +2,33 @@
 
 use std::sync::Arc;
 
+use cli::sample::Sample;
+use jiff::SignedDuration;
 use tests::{Database, answer, local_time, samples};
 
 const PUT_ITEM: &str = "DynamoDB_20120810.PutItem";
+const TRANSACT_WRITE_ITEMS: &str = "DynamoDB_20120810.TransactWriteItems";
+
+/// Whether the same news can come again, so that it takes a head to know a repeat.
+fn can_recur(sample: &Sample) -> bool {
+    sample
+        .expect
+        .event
+        .as_ref()
+        .map_or(sample.function == "identomat", |event| event.kind == "identomat.session-change")
+}
 
 #[tokio::test]
 async fn an_authentic_callback_is_one_call_and_a_refused_one_none() {
     let database = Database::start().await;
     for sample in samples() {
-        let expected: &[&str] = if sample.expect.event.is_some() { &[PUT_ITEM] } else { &[] };
+        let expected: &[&str] = match sample.expect.status {
+            200 if can_recur(&sample) => &[TRANSACT_WRITE_ITEMS],
+            200 => &[PUT_ITEM],
+            _ => &[],
+        };
         for attempt in ["fresh", "repeated"] {
-            let response = answer(&sample.function, &database.store(), &sample.text).await.unwrap();
+            let response = answer(&sample.function, &database.store(), &sample.text, local_time()).await.unwrap();
             assert_eq!(response.status_code, i64::from(sample.expect.status), "{} {attempt}", sample.name());
             assert_eq!(database.proxy.calls(), expected, "{} {attempt}", sample.name());
         }
@@ -24,8 +40,8 @@ async fn what_is_stored_comes_back_as_it_was() {
     let database = Database::start().await;
     for sample in samples().into_iter().filter(|sample| sample.expect.event.is_some()) {
         let memory = model::MemoryStore::default();
-        answer(&sample.function, &memory, &sample.text).await.unwrap();
-        answer(&sample.function, &database.store(), &sample.text).await.unwrap();
+        answer(&sample.function, &memory, &sample.text, local_time()).await.unwrap();
+        answer(&sample.function, &database.store(), &sample.text, local_time()).await.unwrap();
         let expected = memory.events().remove(0);
         let stored = database.events().await.into_iter().find(|event| event.id == expected.id).unwrap();
         assert!(stored == expected, "{}", sample.name());
@@ -39,7 +55,9 @@ async fn of_twenty_copies_at_the_same_instant_one_is_stored_and_all_are_acknowle
     let sample = samples().into_iter().find(|sample| sample.name() == "verifyvasp/verification-result").unwrap();
     let copies = (0..20).map(|_| {
         let (database, sample) = (Arc::clone(&database), sample.clone());
-        tokio::spawn(async move { answer(&sample.function, &database.store(), &sample.text).await.unwrap() })
+        tokio::spawn(
+            async move { answer(&sample.function, &database.store(), &sample.text, local_time()).await.unwrap() },
+        )
     });
     for copy in copies.collect::<Vec<_>>() {
         let response = copy.await.unwrap();
@@ -54,10 +72,46 @@ async fn a_store_that_is_not_there_is_answered_503_with_the_time_to_come_again()
     let database = Database::start().await;
     let nowhere = database.client.config().to_builder().endpoint_url("http://127.0.0.1:9").build();
     let client = aws_sdk_dynamodb::Client::from_conf(nowhere);
-    let store = runtime::DynamoStore::new(client, "events".to_owned(), model::StoredEvent::DEFAULT_RETENTION);
+    let store = runtime::DynamoStore::new(client, "events".to_owned(), model::Retention::default());
     for sample in samples().into_iter().filter(|sample| sample.expect.event.is_some()).take(3) {
-        let response = answer(&sample.function, &store, &sample.text).await.unwrap();
+        let response = answer(&sample.function, &store, &sample.text, local_time()).await.unwrap();
         assert_eq!((response.status_code, response.body.unwrap().as_ref()), (503, b"{}".as_slice()));
         assert!(response.headers.contains_key("retry-after"));
     }
+}
+
+/// Sends results of one session to a database, and returns how many events there are.
+async fn session_course(results: &[(&str, i64)]) -> usize {
+    let database = Arc::new(Database::start().await);
+    let sample = samples().into_iter().find(|sample| sample.name() == "identomat/session-course-1-rejected").unwrap();
+    for (result, millisecond) in results {
+        let now = local_time() + SignedDuration::from_millis(*millisecond);
+        let event = sample.text.replace("REJECTED", result);
+        assert_eq!(answer("identomat", &database.store(), &event, now).await.unwrap().status_code, 200);
+    }
+    database.events().await.len()
+}
+
+#[tokio::test]
+async fn a_session_can_have_a_result_again_after_another() {
+    assert_eq!(session_course(&[("REJECTED", 0), ("REJECTED", 5)]).await, 1);
+    assert_eq!(session_course(&[("REJECTED", 0), ("APPROVED", 5), ("REJECTED", 9)]).await, 3);
+    assert_eq!(session_course(&[("REJECTED", 0), ("APPROVED", 5), ("APPROVED", 9), ("REJECTED", 20)]).await, 3);
+    // The very insert that was made already, as after an answer that was lost, is none that follows another.
+    assert_eq!(session_course(&[("REJECTED", 0), ("APPROVED", 5), ("REJECTED", 0)]).await, 2);
+}
+
+#[tokio::test]
+async fn of_twenty_copies_of_a_result_within_some_milliseconds_one_is_stored() {
+    let database = Arc::new(Database::start().await);
+    let sample = samples().into_iter().find(|sample| sample.name() == "identomat/session-course-1-rejected").unwrap();
+    let copies = (0..20).map(|copy| {
+        let (database, sample) = (Arc::clone(&database), sample.clone());
+        let now = local_time() + SignedDuration::from_millis(copy % 3);
+        tokio::spawn(async move { answer("identomat", &database.store(), &sample.text, now).await.unwrap() })
+    });
+    for copy in copies.collect::<Vec<_>>() {
+        assert_eq!(copy.await.unwrap().status_code, 200);
+    }
+    assert_eq!(database.events().await.len(), 1);
 }

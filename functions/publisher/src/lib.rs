@@ -1,28 +1,58 @@
-//! From the events table's stream to the queue: each inserted event becomes a message.
+//! From the events table's stream to the queues: each inserted event becomes a message.
 //!
 //! The stream is the outbox. Within a subject, a later event is never sent before an earlier one was accepted, also when half
 //! of a batch fails. Delivery is at least once: a batch that is handed over again is sent again, under the same ids.
 
 use std::collections::BTreeSet;
 
-use model::{Message, MessageDetail, MessageQueue, NotSent};
+use model::{Message, MessageDetail, MessageQueue, NotSent, Timestamp};
 use runtime::Record;
 use tracing::{error, info, warn};
 
-/// Publishes a batch of inserts, and returns the sequence numbers of those that were not accepted.
-pub async fn publish<Q: MessageQueue>(queue: &Q, detail: MessageDetail, records: Vec<Record>) -> Vec<String> {
-    let mut failed = Vec::new();
-    let mut waiting = Vec::with_capacity(records.len());
-    for Record { sequence_number, event } in records {
-        match event {
-            Ok(event) => waiting.push((sequence_number, Message::new(&event, detail))),
-            Err(unreadable) => {
-                error!(record.sequence_number = sequence_number, error = %unreadable, "failed to read a record");
-                failed.push(sequence_number);
+/// Where messages go, and what they carry.
+#[derive(Debug)]
+pub struct Publisher<Q> {
+    /// The FIFO queue for verdicts, and for everything else that is no delivery.
+    pub verifications: Q,
+    /// The queue for passwords and links to be delivered.
+    pub deliveries: Q,
+    /// What messages carry.
+    pub detail: MessageDetail,
+}
+
+impl<Q: MessageQueue> Publisher<Q> {
+    /// Publishes a batch of inserts, and returns the sequence numbers of those that were not accepted.
+    ///
+    /// A password or link that has expired meanwhile is not sent any more.
+    pub async fn publish(&self, records: Vec<Record>, now: Timestamp) -> Vec<String> {
+        let mut failed = Vec::new();
+        let (mut verifications, mut deliveries) = (Vec::new(), Vec::new());
+        for Record { sequence_number, event } in records {
+            let event = match event {
+                Ok(event) => event,
+                Err(unreadable) => {
+                    error!(record.sequence_number = sequence_number, error = %unreadable, "failed to read a record");
+                    failed.push(sequence_number);
+                    continue;
+                }
+            };
+            if !event.is_delivery() {
+                verifications.push((sequence_number, Message::new(&event, self.detail)));
+            } else if event.expires_at > now.as_second() {
+                deliveries.push((sequence_number, Message::new(&event, self.detail)));
+            } else {
+                warn!(event.id = event.id, event.kind = event.kind, "expired before it could be delivered");
             }
         }
+        failed.extend(send(&self.verifications, verifications).await);
+        failed.extend(send(&self.deliveries, deliveries).await);
+        failed
     }
+}
 
+/// Sends messages in order of their subjects' events, and returns the sequence numbers of those that were not accepted.
+async fn send<Q: MessageQueue>(queue: &Q, mut waiting: Vec<(String, Message)>) -> Vec<String> {
+    let mut failed = Vec::new();
     let mut held_up = BTreeSet::new();
     while !waiting.is_empty() {
         let (sequence_numbers, batch) = next_batch::<Q>(&mut waiting);
@@ -104,62 +134,100 @@ mod tests {
         Record { sequence_number: id.to_owned(), event: Ok(event) }
     }
 
-    /// Publishes these records to a queue that refuses some, and compares the calls it accepted and what is reported as failed.
-    #[track_caller]
-    fn check(queue: &Queue, records: Vec<Record>, calls: &[&[&str]], failed: &[&str]) {
+    /// Publishes records to two such queues at this second, and returns what is reported as failed and the calls accepted by each.
+    fn publish(queue: Queue, records: Vec<Record>, second: i64) -> (Vec<String>, Vec<Vec<String>>, Vec<Vec<String>>) {
+        let publisher =
+            Publisher { verifications: queue, deliveries: Queue::default(), detail: MessageDetail::Reference };
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        assert_eq!(runtime.block_on(publish(queue, MessageDetail::Reference, records)), failed);
-        assert_eq!(*queue.calls.lock().unwrap(), calls);
+        let failed = runtime.block_on(publisher.publish(records, Timestamp::from_second(second).unwrap()));
+        let calls = |queue: Queue| queue.calls.into_inner().unwrap();
+        (failed, calls(publisher.verifications), calls(publisher.deliveries))
+    }
+
+    /// Publishes verdicts to a queue that refuses some, and compares the calls it accepted and what is reported as failed.
+    #[track_caller]
+    fn check(queue: Queue, records: Vec<Record>, calls: &[&[&str]], failed: &[&str]) {
+        let (reported, accepted, _) = publish(queue, records, 0);
+        assert_eq!(
+            (reported, accepted),
+            (
+                failed.iter().map(|&id| id.to_owned()).collect(),
+                calls.iter().map(|call| call.iter().map(|&id| id.to_owned()).collect()).collect()
+            )
+        );
     }
 
     #[test]
     fn ten_subjects_go_in_one_call() {
         let ids = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"];
-        check(&Queue::default(), ids.map(record).into(), &[&ids], &[]);
+        check(Queue::default(), ids.map(record).into(), &[&ids], &[]);
     }
 
     #[test]
     fn an_eleventh_message_goes_in_a_second_call() {
         let ids = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k"];
-        check(&Queue::default(), ids.map(record).into(), &[&ids[..10], &["k"]], &[]);
+        check(Queue::default(), ids.map(record).into(), &[&ids[..10], &["k"]], &[]);
     }
 
     #[test]
     fn two_events_of_a_subject_go_in_two_calls() {
         let records = ["a-1", "a-2", "b-1", "a-3", "b-2"].map(record).into();
-        check(&Queue::default(), records, &[&["a-1", "b-1"], &["a-2", "b-2"], &["a-3"]], &[]);
+        check(Queue::default(), records, &[&["a-1", "b-1"], &["a-2", "b-2"], &["a-3"]], &[]);
     }
 
     #[test]
     fn a_refused_message_holds_up_the_later_ones_of_its_subject_only() {
         let queue = Queue { refuses: vec!["a-1"], ..Queue::default() };
         let records = ["a-1", "a-2", "b-1", "a-3", "b-2"].map(record).into();
-        check(&queue, records, &[&["b-1"], &["b-2"]], &["a-1", "a-2", "a-3"]);
+        check(queue, records, &[&["b-1"], &["b-2"]], &["a-1", "a-2", "a-3"]);
     }
 
     #[test]
     fn an_unreadable_record_is_reported_and_the_others_are_published() {
         let poison = Record { sequence_number: "p".to_owned(), event: Err(Unreadable) };
-        check(&Queue::default(), vec![record("a"), poison, record("b")], &[&["a", "b"]], &["p"]);
+        check(Queue::default(), vec![record("a"), poison, record("b")], &[&["a", "b"]], &["p"]);
     }
 
     #[test]
     fn a_call_without_an_answer_is_a_failure_of_all() {
         let queue = Queue { answers_nothing: true, ..Queue::default() };
-        check(&queue, ["a-1", "b-1", "a-2"].map(record).into(), &[], &["a-1", "b-1", "a-2"]);
+        check(queue, ["a-1", "b-1", "a-2"].map(record).into(), &[], &["a-1", "b-1", "a-2"]);
     }
 
     #[test]
     fn a_message_taken_out_keeps_the_order_of_the_rest() {
         let records: Vec<Record> = (0..25).map(|n| record(&format!("{}-{n:02}", ["a", "b", "c"][n % 3]))).collect();
-        let queue = Queue::default();
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        assert!(runtime.block_on(publish(&queue, MessageDetail::Reference, records)).is_empty());
-        let sent: Vec<String> = queue.calls.lock().unwrap().concat();
+        let (failed, calls, _) = publish(Queue::default(), records, 0);
+        assert!(failed.is_empty());
+        let sent: Vec<String> = calls.concat();
         for subject in ["a", "b", "c"] {
             let of_subject: Vec<_> = sent.iter().filter(|id| id.starts_with(subject)).collect();
             assert!(of_subject.is_sorted(), "{of_subject:?}");
         }
         assert_eq!(sent.len(), 25);
+    }
+
+    #[test]
+    fn a_delivery_goes_to_its_own_queue_until_it_expires() {
+        let delivery = || {
+            let Record { sequence_number, event } = record("d");
+            Record {
+                sequence_number,
+                event: event.map(|event| StoredEvent { perishable: true, expires_at: 100, ..event }),
+            }
+        };
+        let in_time = publish(Queue::default(), vec![record("v"), delivery()], 99);
+        assert_eq!(in_time, (vec![], vec![vec!["v".to_owned()]], vec![vec!["d".to_owned()]]));
+        let late = publish(Queue::default(), vec![record("v"), delivery()], 100);
+        assert_eq!(late, (vec![], vec![vec!["v".to_owned()]], vec![]));
+    }
+
+    #[test]
+    fn a_perishable_that_was_not_understood_is_no_delivery() {
+        let Record { sequence_number, event } = record("u");
+        let event =
+            event.map(|event| StoredEvent { perishable: true, unrecognized: Some("not_json".to_owned()), ..event });
+        let (_, verifications, deliveries) = publish(Queue::default(), vec![Record { sequence_number, event }], 0);
+        assert_eq!((verifications.len(), deliveries.len()), (1, 0));
     }
 }

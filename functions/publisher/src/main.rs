@@ -2,14 +2,19 @@
 
 use std::{process::ExitCode, time::Duration};
 
+use publisher::Publisher;
 use runtime::Aws;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     runtime::run(async {
         let aws = Aws::within(Duration::from_secs(20)).await;
-        let (queue, detail) = (aws.verification_queue()?, aws.message_detail()?);
-        runtime::consume(|records| publisher::publish(&queue, detail, records)).await
+        let publisher = Publisher {
+            verifications: aws.verification_queue()?,
+            deliveries: aws.delivery_queue()?,
+            detail: aws.message_detail()?,
+        };
+        runtime::consume(|records| publisher.publish(records, runtime::now())).await
     })
     .await
 }

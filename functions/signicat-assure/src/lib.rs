@@ -8,7 +8,7 @@ mod payload;
 use std::time::Duration;
 
 use model::{
-    AuthError, Details, Identity, Outcome, Parsed, Provider, ProviderName, Request, SecretSource, Subject, Timestamp,
+    AuthError, Identity, Outcome, Parsed, Provider, ProviderName, Request, SecretSource, Subject, Timestamp,
     Unrecognized, Verified, shared_secret, wire,
 };
 
@@ -52,22 +52,16 @@ impl<S: SecretSource> Provider for SignicatAssure<S> {
         };
 
         let subject = subject.clone().ok_or_else(|| Unrecognized::missing("processId"))?;
+        let identity = Identity::of([Some(dossier_id.as_str()), Some(status.as_str())]);
         let details = [
-            ("dossier_id", dossier_id.as_str().into()),
-            ("process_id", subject.as_str().into()),
-            ("status", status.as_str().into()),
+            ("dossier_id", Some(dossier_id.as_str().into())),
+            ("process_id", Some(subject.as_str().into())),
+            ("status", Some(status.as_str().into())),
             // A status that is not final may come late, after a final one: it is no news then.
-            ("final", is_final.into()),
+            ("final", Some(is_final.into())),
         ];
-        Ok(Parsed {
-            kind: "process-status",
-            identity: Identity::of([Some(dossier_id.as_str()), Some(status.as_str())]),
-            subject,
-            outcome,
-            reasons: if is_final && outcome != Outcome::Approved { vec![wire::code(&status)] } else { Vec::new() },
-            occurred_at: None,
-            details: Details::from_iter(details.map(|(name, value)| (name.to_owned(), value))),
-        })
+        let reason = (is_final && outcome != Outcome::Approved).then(|| wire::code(&status));
+        Ok(Parsed::new("process-status", subject, identity, outcome).because(reason).with_details(details))
     }
 }
 

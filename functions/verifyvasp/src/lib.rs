@@ -9,9 +9,10 @@ mod payload;
 use std::time::Duration;
 
 use model::{
-    AuthError, Details, Identity, Outcome, Parsed, Provider, ProviderName, Refusal, Request, SecretSource, Subject,
-    Timestamp, Unrecognized, Verified, shared_secret, wire,
+    AuthError, Identity, Outcome, Parsed, Provider, ProviderName, Refusal, Request, SecretSource, Subject, Timestamp,
+    Unrecognized, Verified, shared_secret, wire,
 };
+use serde_json::Value;
 
 /// VerifyVASP, with the token that the enclave presents (`VEGA_VERIFICATION_AUTHORIZATION_TOKEN` there).
 pub struct VerifyVasp<S> {
@@ -71,24 +72,21 @@ impl<S: SecretSource> Provider for VerifyVasp<S> {
             data.tx_hash.as_deref(),
             data.vout.as_deref(),
         ]);
-        let details = [
-            ("verification_uuid", data.verification_uuid.clone()),
-            ("result", data.verdict().map(wire::code)),
-            ("tx_hash", data.tx_hash.clone()),
-            ("vout", data.vout.clone()),
-        ];
-        Ok(Parsed {
-            kind,
-            subject: subject.ok_or_else(|| Unrecognized::missing("verificationUuid"))?,
-            identity,
-            outcome,
-            reasons: data.reason.iter().map(|reason| wire::code(reason)).collect(),
-            occurred_at: None,
-            details: Details::from_iter(
-                details.into_iter().filter_map(|(name, text)| Some((name.to_owned(), text?.into()))),
-            ),
-        })
+        let subject = subject.ok_or_else(|| Unrecognized::missing("verificationUuid"))?;
+        Ok(Parsed::new(kind, subject, identity, outcome).because(data.reason.as_deref().map(reason_code)).with_details(
+            [
+                ("verification_uuid", data.verification_uuid.map(Value::from)),
+                ("result", data.verification_result.or(data.result).map(|result| wire::code(&result).into())),
+                ("tx_hash", data.tx_hash.map(Value::from)),
+                ("vout", data.vout.map(Value::from)),
+            ],
+        ))
     }
+}
+
+/// A reason in the spelling of VerifyVASP's table. Some senders write it as a text, such as "Unknown address".
+fn reason_code(reason: &str) -> String {
+    wire::code(&reason.trim().to_ascii_uppercase().replace([' ', '_'], "-"))
 }
 
 /// The token of `Bearer <token>` (RFC 6750 §2.1; the scheme's case does not matter, RFC 9110 §11.1).

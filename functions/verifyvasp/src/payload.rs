@@ -17,9 +17,9 @@ pub(crate) struct Data {
     #[serde(rename = "verificationUuid", alias = "verification_uuid", default, deserialize_with = "wire::text")]
     pub(crate) verification_uuid: Option<String>,
     #[serde(rename = "verificationResult", default, deserialize_with = "wire::text")]
-    verification_result: Option<String>,
+    pub(crate) verification_result: Option<String>,
     #[serde(default, deserialize_with = "wire::text")]
-    result: Option<String>,
+    pub(crate) result: Option<String>,
     #[serde(default, deserialize_with = "wire::text")]
     pub(crate) reason: Option<String>,
     #[serde(rename = "txHash", default, deserialize_with = "wire::text")]

@@ -1,9 +1,12 @@
 //! Authenticity as a type: only a check in this file makes a [`Verified`] request.
 
+use std::net::IpAddr;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
-use crate::{Header, Request, SecretSource, StoredEvent, Timestamp, Unavailable};
+use crate::{Header, Request, SecretSource, StoredEvent, Timestamp, Unavailable, wire::Members};
 
 /// How it was established that a callback comes from its provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,6 +76,12 @@ pub enum Refusal {
     /// The credential is not the current nor the previous one.
     #[error("credential wrong")]
     Wrong,
+    /// It comes from an address that is not the provider's.
+    #[error("source address not allowed")]
+    SourceAddress,
+    /// The address it was sent to lacks the secret part.
+    #[error("secret in the path missing or wrong")]
+    Path,
 }
 
 impl Refusal {
@@ -83,6 +92,8 @@ impl Refusal {
             Self::Missing => "missing",
             Self::Malformed => "malformed",
             Self::Wrong => "wrong",
+            Self::SourceAddress => "source_address",
+            Self::Path => "path",
         }
     }
 }
@@ -106,8 +117,6 @@ impl From<Refusal> for AuthError {
 
 /// Verifies a request by a secret it presents: `read` finds it in the request's header `name`.
 ///
-/// When the secret does not fit, it is looked up once more, as it may just have been rotated.
-///
 /// # Errors
 /// [`AuthError::Refused`] if the secret is missing, malformed or wrong; [`AuthError::Unavailable`] if we do not
 /// know our own.
@@ -122,11 +131,117 @@ pub async fn shared_secret<'a>(
         Header::Absent => return Err(Refusal::Missing.into()),
         Header::Value(value) => read(value)?,
     };
-    let accepted = secrets.secrets(now).await?.accepts(presented)
-        || secrets.refreshed(now).await.is_some_and(|pair| pair.accepts(presented));
-    if accepted {
+    if accepts(secrets, presented, now).await? {
         Ok(Verified { body: request.body.clone(), assurance: Assurance::SharedSecret })
     } else {
         Err(Refusal::Wrong.into())
+    }
+}
+
+/// Verifies a request by a secret in its JSON body, in this field of the outermost object. The field is not in the verified body;
+/// all other bytes are as they came.
+///
+/// # Errors
+/// [`AuthError::Refused`] if the body is no JSON object with just one such field that is a string, or if the secret is wrong;
+/// [`AuthError::Unavailable`] if we do not know our own.
+pub async fn secret_in_body(
+    request: &Request,
+    field: &str,
+    secrets: &impl SecretSource,
+    now: Timestamp,
+) -> Result<Verified, AuthError> {
+    let text = std::str::from_utf8(&request.body).map_err(|_| Refusal::Malformed)?;
+    let Members(members) = serde_json::from_str::<Members<'_>>(text).map_err(|_| Refusal::Malformed)?;
+    let mut values = members.iter().filter(|(name, _)| name == field).map(|(_, value)| *value);
+    let (value, others) = (values.next().ok_or(Refusal::Missing)?, values.next());
+    if others.is_some() {
+        return Err(Refusal::Malformed.into());
+    }
+    let presented: String = serde_json::from_str(value.get()).map_err(|_| Refusal::Malformed)?;
+    if accepts(secrets, &presented, now).await? {
+        let body = without_member(text, value).ok_or(Refusal::Malformed)?;
+        Ok(Verified { body: body.into(), assurance: Assurance::SharedSecret })
+    } else {
+        Err(Refusal::Wrong.into())
+    }
+}
+
+/// The text of a JSON object without the member that has this value, which was borrowed from it.
+fn without_member(text: &str, value: &RawValue) -> Option<String> {
+    let value_at = value.get().as_ptr().addr().checked_sub(text.as_ptr().addr())?;
+    let (before, after) = (text.get(..value_at)?, text.get(value_at + value.get().len()..)?);
+    // Before the value stand its name in quotes and a colon. Within the name, a quote would be escaped; that of a
+    // field we look for has none.
+    let name_ends = before.rfind('"')?;
+    let before = before.get(..before.get(..name_ends)?.rfind('"')?)?.trim_end();
+    let after = after.trim_start();
+    Some(match (after.strip_prefix(','), before.strip_suffix(',')) {
+        (Some(rest), _) => format!("{before}{rest}"),
+        (None, Some(rest)) => format!("{rest}{after}"),
+        (None, None) => format!("{before}{after}"),
+    })
+}
+
+/// The networks that a provider's callbacks come from.
+pub trait Networks: Send + Sync {
+    /// Whether this address is in one of them.
+    fn contain(&self, address: IpAddr, now: Timestamp) -> impl Future<Output = bool> + Send;
+}
+
+/// Verifies a request by the address it comes from, as the gateway saw it, together with a secret in the path it was sent to.
+///
+/// An address alone would be a weak credential: it is public, and whoever else is a customer of the provider can make it
+/// call any address.
+///
+/// # Errors
+/// [`AuthError::Refused`] if the address is not in the networks, or the path's parameter of this name is not the secret;
+/// [`AuthError::Unavailable`] if we do not know our own secret.
+pub async fn source_address(
+    request: &Request,
+    parameter: &str,
+    networks: &impl Networks,
+    secrets: &impl SecretSource,
+    now: Timestamp,
+) -> Result<Verified, AuthError> {
+    let address = request.source_address.ok_or(Refusal::SourceAddress)?;
+    if !networks.contain(address.to_canonical(), now).await {
+        return Err(Refusal::SourceAddress.into());
+    }
+    let presented = request.path_parameters.get(parameter).map_or("", String::as_str);
+    if accepts(secrets, presented, now).await? {
+        Ok(Verified { body: request.body.clone(), assurance: Assurance::SourceAddress })
+    } else {
+        Err(Refusal::Path.into())
+    }
+}
+
+/// Whether this is the secret. When it does not fit, our own is looked up once more, as it may just have been rotated.
+async fn accepts(secrets: &impl SecretSource, presented: &str, now: Timestamp) -> Result<bool, Unavailable> {
+    Ok(secrets.secrets(now).await?.accepts(presented)
+        || secrets.refreshed(now).await.is_some_and(|pair| pair.accepts(presented)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check_removed(body: &str, expected: &str) {
+        let Members(members) = serde_json::from_str::<Members<'_>>(body).unwrap();
+        let (_, value) = members.iter().find(|(name, _)| name == "key").unwrap();
+        let without = without_member(body, value).unwrap();
+        assert_eq!(without, expected);
+        assert!(serde_json::from_slice::<serde_json::Value>(without.as_bytes()).is_ok(), "{without}");
+    }
+
+    #[test]
+    fn a_member_is_removed_and_all_else_stays_as_it_came() {
+        check_removed(r#"{"key":"s"}"#, "{}");
+        check_removed(r#"{"key":"s","a":1}"#, r#"{"a":1}"#);
+        check_removed(r#"{"a":1,"key":"s"}"#, r#"{"a":1}"#);
+        check_removed(r#"{"a":1, "key" : "s" , "b":2}"#, r#"{"a":1, "b":2}"#);
+        check_removed("{\n  \"a\": 1.50,\n  \"key\": \"s\"\n}\n", "{\n  \"a\": 1.50}\n");
+        check_removed(r#"{"\u006bey":"s\"}","a":"\"key\":"}"#, r#"{"a":"\"key\":"}"#);
+        check_removed(r#"{"b":{"key":"s"},"key":"s"}"#, r#"{"b":{"key":"s"}}"#);
     }
 }

@@ -79,17 +79,27 @@ impl Subject {
 
 /// Names an event: the same event always gets the same id, whenever and wherever it is received.
 ///
-/// 64 lowercase hexadecimal digits: a SHA-256 over provider, kind, subject and [`Identity`].
+/// 64 lowercase hexadecimal digits: a SHA-256 over provider, kind, subject and [`Identity`], and where the same news can
+/// [recur](Recurrence), when it was received.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EventId(String);
 
 impl EventId {
-    fn derive(provider: ProviderName, kind: &str, subject: &Subject, identity: &Identity) -> Self {
+    fn derive(
+        provider: ProviderName,
+        kind: &str,
+        subject: &Subject,
+        identity: &Identity,
+        occurrence: Option<Timestamp>,
+    ) -> Self {
         let mut fields = Fields::new();
         fields.add(Some(provider.as_str()));
         fields.add(Some(kind));
         fields.add(Some(subject.as_str()));
         fields.0.update(identity.as_bytes());
+        if let Some(time) = occurrence {
+            fields.0.update(time.as_nanosecond().to_be_bytes());
+        }
         Self(hex(&fields.0.finalize()))
     }
 
@@ -167,8 +177,52 @@ pub struct Parsed {
     pub reasons: Vec<String>,
     /// The provider's own time of the event, if it says one.
     pub occurred_at: Option<Timestamp>,
-    /// What else a message may tell.
+    /// What else a message may tell. For a delivery, what the sender needs: the one place where that is personal data.
     pub details: Details,
+    /// When a callback of the same identity is the same event.
+    pub recurrence: Recurrence,
+    /// Whether it is an instruction to deliver a password or a link rather than a verdict.
+    pub delivery: bool,
+}
+
+impl Parsed {
+    /// A callback of this kind about this subject, without codes or details, that is the same event whenever it comes again.
+    #[must_use]
+    pub fn new(kind: &'static str, subject: Subject, identity: Identity, outcome: Outcome) -> Self {
+        Self {
+            kind,
+            subject,
+            identity,
+            outcome,
+            reasons: Vec::new(),
+            occurred_at: None,
+            details: Details::new(),
+            recurrence: Recurrence::Never,
+            delivery: false,
+        }
+    }
+
+    /// The same, for these reasons.
+    #[must_use]
+    pub fn because(self, reasons: impl IntoIterator<Item = String>) -> Self {
+        Self { reasons: reasons.into_iter().collect(), ..self }
+    }
+
+    /// The same, with those of these details that are there.
+    #[must_use]
+    pub fn with_details<'a>(self, details: impl IntoIterator<Item = (&'a str, Option<serde_json::Value>)>) -> Self {
+        let details = details.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+        Self { details: details.collect(), ..self }
+    }
+}
+
+/// Whether the same news can come about more than once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recurrence {
+    /// A callback of the same identity is a repeat, whenever it comes.
+    Never,
+    /// Only while it is the latest of its subject and kind. What comes after another is news: rejected, approved, rejected are three events.
+    AfterAnother,
 }
 
 /// An authentic callback was not understood. It is kept and published all the same.
@@ -179,6 +233,8 @@ pub struct Unrecognized {
     pub reason: String,
     /// The verification it speaks of, where that much is clear.
     pub subject: Option<Subject>,
+    /// Whether it may hold a password or a link that must not be kept for long.
+    pub perishable: bool,
 }
 
 impl Unrecognized {
@@ -187,7 +243,7 @@ impl Unrecognized {
 
     /// A callback that was not understood for this reason.
     pub fn new(reason: impl Into<String>) -> Self {
-        Self { reason: reason.into(), subject: None }
+        Self { reason: reason.into(), subject: None, perishable: false }
     }
 
     /// A callback in which this field is missing or empty.
@@ -200,6 +256,12 @@ impl Unrecognized {
     #[must_use]
     pub fn about(self, subject: Option<Subject>) -> Self {
         Self { subject, ..self }
+    }
+
+    /// The same, possibly with a password or a link in it.
+    #[must_use]
+    pub fn perishable_if(self, perishable: bool) -> Self {
+        Self { perishable, ..self }
     }
 }
 
@@ -219,35 +281,49 @@ pub struct Event {
     pub(crate) received_at: Timestamp,
     pub(crate) details: Details,
     pub(crate) body: bytes::Bytes,
+    pub(crate) perishable: bool,
+    pub(crate) head: Option<Head>,
+}
+
+/// The latest of a subject's events that can recur, by which a repeat of it is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Head {
+    /// The head's sort key beside its events, such as `head#identomat.session-change`.
+    pub sort_key: String,
+    /// What is the latest: the same as the last one means a repeat. 64 hexadecimal digits.
+    pub latest: String,
 }
 
 impl Event {
     /// The event that a verified callback is. One that was not understood becomes an event too.
     #[must_use]
     pub fn new<P: Provider>(verified: &Verified, parsed: Result<Parsed, Unrecognized>, received_at: Timestamp) -> Self {
-        let (parsed, unrecognized) = match parsed {
-            Ok(parsed) => (parsed, None),
-            Err(Unrecognized { reason, subject }) => {
+        let (parsed, unrecognized, perishable) = match parsed {
+            Ok(parsed) => {
+                let perishable = parsed.delivery;
+                (parsed, None, perishable)
+            }
+            Err(Unrecognized { reason, subject, perishable }) => {
                 let identity = Identity::of_bytes(verified.body());
                 let subject =
                     subject.unwrap_or_else(|| Subject(format!("{}-{}", Unrecognized::KIND, hex(identity.as_bytes()))));
-                let parsed = Parsed {
-                    kind: Unrecognized::KIND,
-                    subject,
-                    identity,
-                    outcome: Outcome::None,
-                    reasons: Vec::new(),
-                    occurred_at: None,
-                    details: Details::new(),
-                };
-                (parsed, Some(reason))
+                (Parsed::new(Unrecognized::KIND, subject, identity, Outcome::None), Some(reason), perishable)
             }
         };
+        let kind = format!("{}.{}", P::NAME, parsed.kind);
+        let (occurrence, head) = match parsed.recurrence {
+            Recurrence::Never => (None, None),
+            // The callback itself says nothing that would tell it from an earlier one; when it was first received does.
+            Recurrence::AfterAnother => (
+                Some(received_at),
+                Some(Head { sort_key: format!("head#{kind}"), latest: hex(parsed.identity.as_bytes()) }),
+            ),
+        };
         Self {
-            id: EventId::derive(P::NAME, parsed.kind, &parsed.subject, &parsed.identity),
+            id: EventId::derive(P::NAME, parsed.kind, &parsed.subject, &parsed.identity, occurrence),
             provider: P::NAME,
             source: P::SOURCE,
-            kind: format!("{}.{}", P::NAME, parsed.kind),
+            kind,
             subject: parsed.subject,
             outcome: parsed.outcome,
             reasons: parsed.reasons,
@@ -257,6 +333,8 @@ impl Event {
             received_at,
             details: parsed.details,
             body: verified.body().clone(),
+            perishable,
+            head,
         }
     }
 
@@ -282,6 +360,12 @@ impl Event {
     #[must_use]
     pub fn outcome(&self) -> Outcome {
         self.outcome
+    }
+
+    /// What has to be the latest of its subject for the event to be a repeat, if the same news can recur.
+    #[must_use]
+    pub fn head(&self) -> Option<&Head> {
+        self.head.as_ref()
     }
 
     /// Why it was not understood, if it was not.

@@ -20,8 +20,12 @@ mod store;
 mod stored;
 pub mod wire;
 
-pub use authenticity::{Assurance, AuthError, Refusal, Verified, shared_secret};
-pub use event::{Details, Event, EventId, Identity, InvalidSubject, Outcome, Parsed, Subject, Unrecognized};
+pub use authenticity::{
+    Assurance, AuthError, Networks, Refusal, Verified, secret_in_body, shared_secret, source_address,
+};
+pub use event::{
+    Details, Event, EventId, Head, Identity, InvalidSubject, Outcome, Parsed, Recurrence, Subject, Unrecognized,
+};
 pub use message::{Message, MessageDetail};
 pub use outbox::{MessageQueue, NotSent};
 pub use pipeline::{Receipt, Rejection, receive};
@@ -29,7 +33,7 @@ pub use provider::{Provider, ProviderName};
 pub use request::{Header, Request};
 pub use secret::{InvalidSecret, SecretPair, SecretSource, Unavailable};
 pub use store::{EventStore, Inserted, MemoryStore, StoreError};
-pub use stored::StoredEvent;
+pub use stored::{Retention, StoredEvent};
 
 /// A moment in time. Always an argument here, never read from a clock.
 pub type Timestamp = jiff::Timestamp;

@@ -32,7 +32,7 @@ impl std::str::FromStr for MessageDetail {
     }
 }
 
-/// One message of the verdict queue. The attributes hold no personal data.
+/// One message. The attributes hold no personal data; of the data, only a delivery's details do, which say what to send to whom.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Message {
     /// Always `1.0`.
@@ -49,6 +49,9 @@ pub struct Message {
     /// The provider's own time, or else when the callback came.
     #[serde(serialize_with = "milliseconds")]
     pub time: Timestamp,
+    /// When the password or link in it expires, for a delivery (an [extension](https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/extensions/expirytime.md)).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expirytime: Option<Timestamp>,
     /// Always `application/json`.
     pub datacontenttype: String,
     /// The verdict (an extension attribute).
@@ -88,6 +91,8 @@ impl Message {
     #[must_use]
     pub fn new(event: &StoredEvent, detail: MessageDetail) -> Self {
         let (payload, payload_text) = match detail {
+            // What is perishable stays where it perishes.
+            _ if event.perishable => (None, None),
             MessageDetail::Reference => (None, None),
             MessageDetail::Full => match serde_json::from_slice::<Box<RawValue>>(&event.body) {
                 Ok(json) => (Some(json), None),
@@ -101,6 +106,7 @@ impl Message {
             event_type: format!("verification.{}", event.kind),
             subject: event.subject.clone(),
             time: event.occurred_at.unwrap_or(event.received_at),
+            expirytime: event.is_delivery().then(|| Timestamp::from_second(event.expires_at).ok()).flatten(),
             datacontenttype: "application/json".to_owned(),
             outcome: event.outcome,
             assurance: event.assurance,

@@ -7,7 +7,7 @@ use crate::Message;
 #[error("failed to send a message: {0}")]
 pub struct NotSent(pub String);
 
-/// A FIFO queue. The order within a group is the order in which messages were accepted.
+/// A queue. In a FIFO queue, the order within a group is the order in which messages were accepted.
 pub trait MessageQueue: Send + Sync {
     /// How many messages one call takes.
     const MAX_BATCH: usize = 10;

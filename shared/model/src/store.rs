@@ -5,7 +5,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use crate::{Event, StoredEvent};
+use crate::{Event, Retention, StoredEvent};
 
 /// What became of an insert.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,7 +23,8 @@ pub struct StoreError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
 
 /// Keeps each event once.
 pub trait EventStore: Send + Sync {
-    /// Keeps the event unless it is there already. Of several inserts of one event at the same instant, one is fresh.
+    /// Keeps the event unless it is there already, or is a repeat of its [head](Event::head). Of several inserts of one event at the
+    /// same instant, one is fresh.
     ///
     /// # Errors
     /// If the store refuses or does not answer in time.
@@ -32,24 +33,36 @@ pub trait EventStore: Send + Sync {
 
 /// A store in memory, for tests.
 #[derive(Default)]
-pub struct MemoryStore(Mutex<BTreeMap<String, StoredEvent>>);
+pub struct MemoryStore(Mutex<Kept>);
+
+#[derive(Default)]
+struct Kept {
+    events: BTreeMap<String, StoredEvent>,
+    heads: BTreeMap<(String, String), String>,
+}
 
 impl MemoryStore {
     /// All that is kept, ordered by event id.
     #[must_use]
     pub fn events(&self) -> Vec<StoredEvent> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).events.values().cloned().collect()
     }
 }
 
 impl EventStore for MemoryStore {
     async fn insert(&self, event: &Event) -> Result<Inserted, StoreError> {
-        let stored = StoredEvent::new(event, StoredEvent::DEFAULT_RETENTION);
-        let mut events = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if events.contains_key(&stored.id) {
+        let stored = StoredEvent::new(event, Retention::default());
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.events.contains_key(&stored.id) {
             return Ok(Inserted::Duplicate);
         }
-        events.insert(stored.id.clone(), stored);
+        if let Some(head) = event.head() {
+            let key = (stored.subject.clone(), head.sort_key.clone());
+            if kept.heads.insert(key, head.latest.clone()).as_ref() == Some(&head.latest) {
+                return Ok(Inserted::Duplicate);
+            }
+        }
+        kept.events.insert(stored.id.clone(), stored);
         Ok(Inserted::Fresh)
     }
 }

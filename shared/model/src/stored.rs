@@ -47,18 +47,40 @@ pub struct StoredEvent {
     pub day: String,
     /// When DynamoDB may delete the item (N, seconds since 1970).
     pub expires_at: i64,
+    /// Whether it holds a password or a link, and so is kept for a short time (BOOL); absent when it does not.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub perishable: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_false(value: &bool) -> bool {
+    !*value
+}
+
+/// How long events are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// Events, as a rule.
+    pub events: SignedDuration,
+    /// Those that hold a password or a link.
+    pub perishables: SignedDuration,
+}
+
+/// A year, and an hour for what is perishable.
+impl Default for Retention {
+    fn default() -> Self {
+        Self { events: SignedDuration::from_hours(365 * 24), perishables: SignedDuration::from_hours(1) }
+    }
 }
 
 impl StoredEvent {
-    /// How long events are kept if nothing else is configured: a year.
-    pub const DEFAULT_RETENTION: SignedDuration = SignedDuration::from_hours(365 * 24);
-
     /// Into how many partitions a day is spread in the index, so that a busy day does not run into one partition's limit.
     pub const SHARDS_PER_DAY: u8 = 8;
 
     /// The item of an event that is kept for so long.
     #[must_use]
-    pub fn new(event: &Event, retention: SignedDuration) -> Self {
+    pub fn new(event: &Event, retention: Retention) -> Self {
+        let retention = if event.perishable { retention.perishables } else { retention.events };
         let id = event.id.as_str().to_owned();
         // The id is a hash, so any byte of it spreads evenly.
         let shard = id.bytes().last().unwrap_or_default() % Self::SHARDS_PER_DAY;
@@ -78,7 +100,14 @@ impl StoredEvent {
             body: event.body.to_vec(),
             day: format!("{}#{shard}", event.received_at.strftime("%Y-%m-%d")),
             expires_at: event.received_at.as_second().saturating_add(retention.as_secs()),
+            perishable: event.perishable,
         }
+    }
+
+    /// Whether it is an instruction to deliver a password or a link, rather than a verdict.
+    #[must_use]
+    pub fn is_delivery(&self) -> bool {
+        self.perishable && self.unrecognized.is_none()
     }
 }
 

@@ -1,12 +1,12 @@
 //! Reading what providers send rather than what they document.
 
-use std::{fmt, marker::PhantomData};
+use std::{borrow::Cow, collections::BTreeMap, fmt, marker::PhantomData};
 
 use serde::{
-    Deserialize, Deserializer,
+    Deserialize, Deserializer, Serialize, Serializer,
     de::{DeserializeOwned, MapAccess, Visitor, value::MapAccessDeserializer},
 };
-use serde_json::value::RawValue;
+use serde_json::value::{RawValue, to_raw_value};
 
 use crate::Unrecognized;
 
@@ -47,6 +47,37 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
     }
 }
 
+/// The members of a JSON object in their order, with their values as they stand in its text. A name that is repeated is there as often.
+pub(crate) struct Members<'a>(pub(crate) Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct MembersVisitor;
+
+        impl<'de> Visitor<'de> for MembersVisitor {
+            type Value = Members<'de>;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = Vec::new();
+                while let Some(Name(name)) = map.next_key()? {
+                    members.push((name, map.next_value()?));
+                }
+                Ok(Members(members))
+            }
+        }
+
+        deserializer.deserialize_map(MembersVisitor)
+    }
+}
+
+/// Text that is borrowed where it holds no escapes.
+#[derive(Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
 /// A field that is text, however the sender spells it: a string, a number (kept digit by digit: identifiers
 /// can exceed 64 bits) or a boolean. Null and the empty string are no text.
 ///
@@ -65,15 +96,98 @@ pub fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>
     Ok(Some(text).filter(|text| !text.is_empty()))
 }
 
-/// A provider's code in one spelling: upper case, with hyphens for blanks and underscores. Text that is too long or too free
-/// for a code could hold personal data and becomes `OTHER`.
+/// A provider's code as it is. Text that is too long or too free for a code could hold personal data, and becomes `OTHER`.
 #[must_use]
 pub fn code(text: &str) -> String {
-    let code: String =
-        text.trim().chars().map(|c| if c == ' ' || c == '_' { '-' } else { c.to_ascii_uppercase() }).collect();
-    let is_code = (1..=48).contains(&code.len())
-        && code.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'-');
-    if is_code { code } else { "OTHER".to_owned() }
+    let is_code = (1..=64).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
+    if is_code { text.to_owned() } else { "OTHER".to_owned() }
+}
+
+/// A form (`application/x-www-form-urlencoded`) as the text of a JSON object, without losing a key or a value: a key that is repeated has an
+/// array, and a value that is a JSON object or array is that. All other values are strings. Percent-encoding that is none stays as
+/// it is, and what is not UTF-8 is replaced.
+#[must_use]
+pub fn form_as_json(body: &[u8]) -> Vec<u8> {
+    let mut fields: BTreeMap<String, Vec<Box<RawValue>>> = BTreeMap::new();
+    for (key, value) in form_urlencoded::parse(body) {
+        let json = match value.trim_start().as_bytes().first() {
+            Some(b'{' | b'[') => serde_json::from_str(&value).ok(),
+            _ => None,
+        };
+        // A string is always JSON.
+        let json = json.or_else(|| to_raw_value(&value).ok());
+        fields.entry(key.into_owned()).or_default().extend(json);
+    }
+    let fields: BTreeMap<String, FormValue> =
+        fields.into_iter().map(|(key, values)| (key, FormValue(values))).collect();
+    serde_json::to_vec(&fields).unwrap_or_default()
+}
+
+/// The values of one key.
+struct FormValue(Vec<Box<RawValue>>);
+
+impl Serialize for FormValue {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0.as_slice() {
+            [value] => value.serialize(serializer),
+            values => values.serialize(serializer),
+        }
+    }
+}
+
+/// Defines an enum of a provider's codes that stays open: a code that is not known is kept as `Other`.
+///
+/// ```
+/// model::open_enum! {
+///     /// What came of it.
+///     pub enum Result {
+///         /// It passed.
+///         Passed = "PASSED",
+///     }
+/// }
+/// assert_eq!(Result::from("PASSED".to_owned()), Result::Passed);
+/// assert_eq!(Result::from("POSTPONED".to_owned()).as_str(), "POSTPONED");
+/// ```
+#[macro_export]
+macro_rules! open_enum {
+    ($(#[$meta:meta])* $vis:vis enum $name:ident { $($(#[$variant_meta:meta])* $variant:ident = $code:literal),+ $(,)? }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+        #[serde(from = "String", into = "String")]
+        #[non_exhaustive]
+        $vis enum $name {
+            $($(#[$variant_meta])* $variant,)+
+            /// A code that is not in the provider's document.
+            Other(String),
+        }
+
+        impl $name {
+            /// The provider's code.
+            #[must_use]
+            $vis fn as_str(&self) -> &str {
+                match self {
+                    $(Self::$variant => $code,)+
+                    Self::Other(code) => code,
+                }
+            }
+        }
+
+        impl From<String> for $name {
+            fn from(code: String) -> Self {
+                match code.as_str() {
+                    $($code => Self::$variant,)+
+                    _ => Self::Other(code),
+                }
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(value: $name) -> Self {
+                value.as_str().to_owned()
+            }
+        }
+    };
 }
 
 #[cfg(test)]
@@ -117,12 +231,27 @@ mod tests {
     }
 
     #[test]
-    fn a_code_has_one_spelling() {
+    fn a_code_is_short_and_holds_no_blanks() {
         assert_eq!(code("UNKNOWN-ADDRESS"), "UNKNOWN-ADDRESS");
-        assert_eq!(code(" Unknown address"), "UNKNOWN-ADDRESS");
-        assert_eq!(code("not_matched"), "NOT-MATCHED");
+        assert_eq!(code("not_matched"), "not_matched");
         assert_eq!(code("Mr. Example was here"), "OTHER");
         assert_eq!(code(""), "OTHER");
-        assert_eq!(code(&"A".repeat(49)), "OTHER");
+        assert_eq!(code(&"A".repeat(65)), "OTHER");
+    }
+
+    #[track_caller]
+    fn check_form(form: &[u8], expected: &str) {
+        assert_eq!(String::from_utf8(form_as_json(form)).unwrap(), expected, "{}", form.escape_ascii());
+    }
+
+    #[test]
+    fn a_form_loses_nothing_on_its_way_to_json() {
+        check_form(b"", "{}");
+        check_form(b"a=1&b=x+y%26", r#"{"a":"1","b":"x y&"}"#);
+        check_form(b"a=1&a=2&a", r#"{"a":["1","2",""]}"#);
+        check_form(b"a=%7B%22b%22%3A1%7D", r#"{"a":{"b":1}}"#);
+        check_form(b"a=[1,2]&a=[3]", r#"{"a":[[1,2],[3]]}"#);
+        check_form(b"a={broken&b=100%&c=%zz", r#"{"a":"{broken","b":"100%","c":"%zz"}"#);
+        check_form(b"=x&&%00=%FF", "{\"\":\"x\",\"\\u0000\":\"\u{fffd}\"}");
     }
 }

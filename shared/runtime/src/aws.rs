@@ -1,11 +1,12 @@
 //! The connections of one function.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use aws_config::{BehaviorVersion, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
+use ipnet::IpNet;
 use model::MessageDetail;
 
-use crate::{DynamoStore, Error, Secrets, SqsQueue, config};
+use crate::{AllowedNetworks, Cached, DynamoStore, Error, Secrets, SqsQueue, Vault, config, http::now};
 
 /// AWS, as the environment describes it, with the patience that its callers have.
 #[derive(Debug)]
@@ -40,7 +41,7 @@ impl Aws {
     /// If it names none.
     pub fn event_store(&self) -> Result<DynamoStore, Error> {
         let table = config::EVENTS_TABLE.require()?;
-        Ok(DynamoStore::new(aws_sdk_dynamodb::Client::new(&self.config), table, config::event_retention()?))
+        Ok(DynamoStore::new(aws_sdk_dynamodb::Client::new(&self.config), table, config::retention()?))
     }
 
     /// The provider's secret that the environment names, looked up once.
@@ -50,8 +51,31 @@ impl Aws {
     /// again when it is needed.
     pub async fn secret(&self) -> Result<Secrets, Error> {
         let client = aws_sdk_secretsmanager::Client::new(&self.config);
-        // A rotated secret must be found out, and the event kept, before the provider gives up.
-        Secrets::load(client, config::secret()?, self.budget / 4).await
+        let vault = Vault::open(client, config::secret()?)?;
+        Ok(Cached::new(vault, self.patience()).filled(now()).await)
+    }
+
+    /// The networks that the environment names, or else these addresses. The addresses that these hosts have now are allowed too if the
+    /// environment says so.
+    ///
+    /// # Errors
+    /// If the environment names something else.
+    pub async fn allowed_networks(
+        &self,
+        addresses: &[IpAddr],
+        hosts: &'static [&'static str],
+    ) -> Result<AllowedNetworks, Error> {
+        let fixed = match config::allowed_networks()? {
+            Some(networks) => networks,
+            None => addresses.iter().copied().map(IpNet::from).collect(),
+        };
+        let hosts = if config::resolve_hosts()? { hosts } else { &[] };
+        Ok(AllowedNetworks::new(fixed, hosts, self.patience()).await)
+    }
+
+    /// How long a look-up may take while a provider waits: what it finds must be used, and the event kept, before the provider gives up.
+    fn patience(&self) -> Duration {
+        self.budget / 4
     }
 
     /// The queue for verdicts that the environment names.
@@ -60,6 +84,14 @@ impl Aws {
     /// If it names none.
     pub fn verification_queue(&self) -> Result<SqsQueue, Error> {
         Ok(SqsQueue::new(aws_sdk_sqs::Client::new(&self.config), config::VERIFICATION_QUEUE_URL.require()?))
+    }
+
+    /// The queue for passwords and links that the environment names.
+    ///
+    /// # Errors
+    /// If it names none.
+    pub fn delivery_queue(&self) -> Result<SqsQueue, Error> {
+        Ok(SqsQueue::new(aws_sdk_sqs::Client::new(&self.config), config::DELIVERY_QUEUE_URL.require()?))
     }
 
     /// What messages carry.

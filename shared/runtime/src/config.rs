@@ -1,6 +1,10 @@
 //! The environment, read here and nowhere else.
 
+use std::net::IpAddr;
+
+use ipnet::IpNet;
 use jiff::SignedDuration;
+use model::Retention;
 
 /// A variable of the environment is missing or unusable.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -21,12 +25,28 @@ pub(crate) const EVENTS_TABLE: Variable =
     Variable { name: "EVENTS_TABLE", purpose: "the name of the DynamoDB table that keeps the events" };
 pub(crate) const EVENT_RETENTION_DAYS: Variable =
     Variable { name: "EVENT_RETENTION_DAYS", purpose: "for how many days an event is kept, 365 if unset" };
+pub(crate) const PERISHABLE_SECONDS: Variable = Variable {
+    name: "PERISHABLE_SECONDS",
+    purpose: "for how many seconds a password or a link is kept, and may be delivered, 3600 if unset",
+};
+pub(crate) const ALLOWED_NETWORKS: Variable = Variable {
+    name: "ALLOWED_NETWORKS",
+    purpose: "the addresses and networks (CIDR) that callbacks may come from, separated by commas, the provider's own if unset",
+};
+pub(crate) const RESOLVE_HOSTS: Variable = Variable {
+    name: "RESOLVE_HOSTS",
+    purpose: "whether the addresses that the provider's host names have now are allowed too, true or false (if unset)",
+};
 pub(crate) const SECRET: Variable = Variable {
     name: "SECRET",
     purpose: "where the provider's secret is: the ARN of a secret in Secrets Manager, or env:NAME on your own machine",
 };
 pub(crate) const VERIFICATION_QUEUE_URL: Variable =
     Variable { name: "VERIFICATION_QUEUE_URL", purpose: "the URL of the FIFO queue that verdicts go to" };
+pub(crate) const DELIVERY_QUEUE_URL: Variable = Variable {
+    name: "DELIVERY_QUEUE_URL",
+    purpose: "the URL of the queue that passwords and links to be delivered go to",
+};
 pub(crate) const MESSAGE_DETAIL: Variable =
     Variable { name: "MESSAGE_DETAIL", purpose: "what a message carries, reference (if unset) or full" };
 
@@ -44,6 +64,15 @@ impl Variable {
         self.get().ok_or_else(|| self.invalid("is not set"))
     }
 
+    /// The variable's value as a number of days or seconds, if it is set.
+    fn number(&self) -> Result<Option<i64>, InvalidConfig> {
+        let number = |text: String| match text.parse::<u32>() {
+            Ok(number @ 1..=10_000_000) => Ok(number.into()),
+            _ => Err(self.invalid("is no whole number from 1 to 10000000")),
+        };
+        self.get().map(number).transpose()
+    }
+
     /// The error that this variable has this problem.
     pub(crate) fn invalid(&self, problem: impl Into<String>) -> InvalidConfig {
         InvalidConfig { name: self.name, problem: problem.into(), purpose: self.purpose }
@@ -51,13 +80,40 @@ impl Variable {
 }
 
 /// How long events are kept.
-pub(crate) fn event_retention() -> Result<SignedDuration, InvalidConfig> {
-    let Some(days) = EVENT_RETENTION_DAYS.get() else {
-        return Ok(model::StoredEvent::DEFAULT_RETENTION);
+pub(crate) fn retention() -> Result<Retention, InvalidConfig> {
+    let mut retention = Retention::default();
+    if let Some(days) = EVENT_RETENTION_DAYS.number()? {
+        retention.events = SignedDuration::from_hours(days * 24);
+    }
+    if let Some(seconds) = PERISHABLE_SECONDS.number()? {
+        retention.perishables = SignedDuration::from_secs(seconds);
+    }
+    Ok(retention)
+}
+
+/// The networks that callbacks may come from, if they are configured.
+pub(crate) fn allowed_networks() -> Result<Option<Vec<IpNet>>, InvalidConfig> {
+    let Some(list) = ALLOWED_NETWORKS.get() else { return Ok(None) };
+    networks(&list)
+        .map(Some)
+        .map_err(|text| ALLOWED_NETWORKS.invalid(format!("holds {text:?}, which is neither address nor network")))
+}
+
+/// Reads a list of networks and addresses; returns the first that is neither if there is one.
+pub(crate) fn networks(list: &str) -> Result<Vec<IpNet>, String> {
+    let network = |text: &str| {
+        let text = text.trim();
+        text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)).map_err(|_| text.to_owned())
     };
-    match days.parse::<u16>() {
-        Ok(days) if days > 0 => Ok(SignedDuration::from_hours(i64::from(days) * 24)),
-        _ => Err(EVENT_RETENTION_DAYS.invalid("is no number of days from 1 to 65535")),
+    list.split(',').map(network).collect()
+}
+
+/// Whether the addresses of the provider's host names are allowed too.
+pub(crate) fn resolve_hosts() -> Result<bool, InvalidConfig> {
+    match RESOLVE_HOSTS.get().as_deref() {
+        None | Some("false") => Ok(false),
+        Some("true") => Ok(true),
+        Some(_) => Err(RESOLVE_HOSTS.invalid("is neither true nor false")),
     }
 }
 

@@ -8,7 +8,7 @@ use lambda_http::{
     http::{HeaderMap, HeaderValue, header},
 };
 use lambda_runtime::{LambdaEvent, service_fn};
-use model::{EventStore, Inserted, Provider, Receipt, Rejection, Request, Timestamp};
+use model::{EventStore, Inserted, Provider, Receipt, Refusal, Rejection, Request, Timestamp};
 use serde::{Deserialize, Deserializer};
 use tracing::{error, info, warn};
 
@@ -96,6 +96,7 @@ pub async fn answer<P: Provider>(
             log_rejection::<P>(&rejection);
             match rejection {
                 Rejection::TooLarge { .. } => respond(413, NOTHING),
+                Rejection::NotAuthentic(Refusal::SourceAddress | Refusal::Path) => respond(403, NOTHING),
                 Rejection::NotAuthentic(_) => respond(401, NOTHING),
                 Rejection::Unavailable(_) => {
                     let mut response = respond(503, NOTHING);
@@ -146,7 +147,8 @@ fn log_rejection<P: Provider>(rejection: &Rejection) {
 
 /// The one clock of the functions, in milliseconds as events keep them.
 #[expect(clippy::disallowed_methods, reason = "time is an argument everywhere else")]
-pub(crate) fn now() -> Timestamp {
+#[must_use]
+pub fn now() -> Timestamp {
     let now = Timestamp::now();
     Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
 }

@@ -5,8 +5,10 @@
 //! [`consume`] (a stream).
 
 mod aws;
+mod cached;
 mod config;
 mod http;
+mod networks;
 mod queue;
 mod secrets;
 mod start;
@@ -14,11 +16,13 @@ mod store;
 mod stream;
 
 pub use aws::Aws;
+pub use cached::{Cached, LookUp};
 pub use config::InvalidConfig;
-pub use http::{GatewayRequest, answer, serve};
+pub use http::{GatewayRequest, answer, now, serve};
 pub use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpResponse as GatewayResponse;
+pub use networks::{AllowedNetworks, Hosts};
 pub use queue::SqsQueue;
-pub use secrets::{FetchSecret, Secrets};
+pub use secrets::{Secrets, Vault};
 pub use start::{Error, run};
 pub use store::DynamoStore;
 pub use stream::{Record, Unreadable, consume};

@@ -1,4 +1,4 @@
-//! The FIFO queue for verdicts.
+//! The queues that messages leave by.
 
 use aws_sdk_sqs::{
     Client,
@@ -8,11 +8,12 @@ use model::{Message, MessageQueue, NotSent};
 
 use crate::start::chain;
 
-/// A FIFO queue in SQS.
+/// A queue in SQS. In a FIFO one, messages are ordered by subject, and repeats of an id within five minutes are dropped.
 #[derive(Debug, Clone)]
 pub struct SqsQueue {
     client: Client,
     url: String,
+    is_fifo: bool,
 }
 
 /// What one call to SendMessageBatch may hold, all messages and attributes together, is 1 MiB. Some room is left for
@@ -23,7 +24,9 @@ impl SqsQueue {
     /// The queue with this URL.
     #[must_use]
     pub fn new(client: Client, url: String) -> Self {
-        Self { client, url }
+        // SQS wants the name to say so.
+        let is_fifo = url.ends_with(".fifo");
+        Self { client, url, is_fifo }
     }
 
     async fn send_entries(
@@ -48,7 +51,7 @@ impl MessageQueue for SqsQueue {
         let mut entries: Vec<SendMessageBatchRequestEntry> = Vec::with_capacity(batch.len());
         let mut bytes = 0;
         for message in batch {
-            match entry(message) {
+            match self.entry(message) {
                 // Its place among the results is kept by an entry that is not there.
                 Err(not_sent) => {
                     self.flush(&mut entries, &mut results).await;
@@ -88,30 +91,30 @@ impl SqsQueue {
             Err(NotSent(reason)) => results.extend(ids.iter().map(|_| Err(NotSent(reason.clone())))),
         }
     }
-}
 
-/// The batch's entry of a message. A payload that would make it larger than a message may be is left out.
-fn entry(message: &Message) -> Result<SendMessageBatchRequestEntry, NotSent> {
-    let body = |message: &Message| serde_json::to_string(message).map_err(|error| NotSent(error.to_string()));
-    let mut text = body(message)?;
-    if text.len() > MAX_BATCH_BYTES {
-        text = body(&message.clone().without_payload())?;
+    /// The batch's entry of a message. A payload that would make it larger than a message may be is left out.
+    fn entry(&self, message: &Message) -> Result<SendMessageBatchRequestEntry, NotSent> {
+        let body = |message: &Message| serde_json::to_string(message).map_err(|error| NotSent(error.to_string()));
+        let mut text = body(message)?;
+        if text.len() > MAX_BATCH_BYTES {
+            text = body(&message.clone().without_payload())?;
+        }
+        let attributes = [
+            ("content-type", "application/cloudevents+json"),
+            ("provider", message.data.provider.as_str()),
+            ("type", message.event_type.as_str()),
+            ("outcome", message.outcome.as_str()),
+        ];
+        let mut entry = SendMessageBatchRequestEntry::builder()
+            // Unique within the batch, as every event of a batch is.
+            .id(&message.id)
+            .message_body(text)
+            .set_message_group_id(self.is_fifo.then(|| message.group_id()))
+            .set_message_deduplication_id(self.is_fifo.then(|| message.id.clone()));
+        for (name, value) in attributes {
+            let value = MessageAttributeValue::builder().data_type("String").string_value(value).build();
+            entry = entry.message_attributes(name, value.map_err(|error| NotSent(error.to_string()))?);
+        }
+        entry.build().map_err(|error| NotSent(error.to_string()))
     }
-    let attributes = [
-        ("content-type", "application/cloudevents+json"),
-        ("provider", message.data.provider.as_str()),
-        ("type", message.event_type.as_str()),
-        ("outcome", message.outcome.as_str()),
-    ];
-    let mut entry = SendMessageBatchRequestEntry::builder()
-        // Unique within the batch, as every event of a batch is.
-        .id(&message.id)
-        .message_body(text)
-        .message_group_id(message.group_id())
-        .message_deduplication_id(&message.id);
-    for (name, value) in attributes {
-        let value = MessageAttributeValue::builder().data_type("String").string_value(value).build();
-        entry = entry.message_attributes(name, value.map_err(|error| NotSent(error.to_string()))?);
-    }
-    entry.build().map_err(|error| NotSent(error.to_string()))
 }

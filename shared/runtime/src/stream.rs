@@ -6,6 +6,7 @@ use aws_lambda_events::{
 };
 use lambda_runtime::{LambdaEvent, service_fn};
 use model::StoredEvent;
+use serde_dynamo::AttributeValue;
 
 use crate::Error;
 
@@ -35,14 +36,14 @@ impl From<EventRecord> for Record {
 
 /// Consumes the stream with a function that says which records of a batch it could not deal with, by their sequence numbers.
 ///
-/// The mapping's filter lets inserts through only; what else comes (a mapping without the filter) is passed over.
+/// The mapping's filter lets inserts of events through only; what else comes (a mapping without the filter) is passed over.
 ///
 /// # Errors
 /// If Lambda's Runtime API fails.
 pub async fn consume<F: Future<Output = Vec<String>>>(deal_with: impl Fn(Vec<Record>) -> F) -> Result<(), Error> {
     let deal_with = &deal_with;
     lambda_runtime::run(service_fn(move |event: LambdaEvent<StreamEvent>| async move {
-        let inserts = event.payload.records.into_iter().filter(|record| record.event_name == "INSERT");
+        let inserts = event.payload.records.into_iter().filter(is_insert_of_event);
         // Boxed, or the type of everything awaited in here grows beyond what the compiler lays out.
         let failures = Box::pin(deal_with(inserts.map(Record::from).collect())).await;
         let mut response = DynamoDbEventResponse::default();
@@ -50,6 +51,12 @@ pub async fn consume<F: Future<Output = Vec<String>>>(deal_with: impl Fn(Vec<Rec
         Ok::<_, Error>(response)
     }))
     .await
+}
+
+/// Beside events there are other items in the table, whose sort keys are no ids: they begin with what they are, and `#`.
+fn is_insert_of_event(record: &EventRecord) -> bool {
+    let sort_key = record.change.keys.get("sk");
+    record.event_name == "INSERT" && !matches!(sort_key, Some(AttributeValue::S(key)) if key.contains('#'))
 }
 
 fn batch_item_failure(sequence_number: String) -> DynamoDbBatchItemFailure {

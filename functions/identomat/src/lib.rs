@@ -1,0 +1,299 @@
+//! The callbacks of Identomat (`POST /callbacks/identomat`): results of sessions, statuses of video calls, and passwords and links that
+//! the company has to send to its customers itself.
+//!
+//! Follows Identomat's document "Callbacks". Each callback bears the company's `callbackApiKey` in its body. It has neither an id nor a
+//! time; Identomat publishes neither how long it waits nor whether it comes again.
+
+mod payload;
+
+use std::time::Duration;
+
+use model::{
+    AuthError, Identity, Outcome, Parsed, Provider, ProviderName, Recurrence, Request, SecretSource, Subject,
+    Timestamp, Unrecognized, Verified, secret_in_body, wire,
+};
+use payload::{Callback, CallbackType};
+use serde_json::Value;
+
+/// Identomat, with the key that the company's settings there name.
+pub struct Identomat<S> {
+    callback_api_key: S,
+}
+
+impl<S: SecretSource> Identomat<S> {
+    /// The provider that presents one of these keys.
+    pub fn new(callback_api_key: S) -> Self {
+        Self { callback_api_key }
+    }
+}
+
+impl<S: SecretSource> Provider for Identomat<S> {
+    const NAME: ProviderName = ProviderName::new("identomat");
+    const SOURCE: &'static str = "/callbacks/identomat";
+    const ACKNOWLEDGEMENT: &'static str = "{}";
+    // Not published; what other providers give.
+    const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+
+    async fn authenticate(&self, request: &Request, now: Timestamp) -> Result<Verified, AuthError> {
+        secret_in_body(request, "callbackApiKey", &self.callback_api_key, now).await
+    }
+
+    fn parse(&self, verified: &Verified) -> Result<Parsed, Unrecognized> {
+        // What cannot even be read may hold a password.
+        let callback: Callback =
+            wire::from_json(verified.body()).map_err(|unrecognized| unrecognized.perishable_if(true))?;
+        let subject = callback.session_id.as_deref().and_then(|id| Subject::new(id).ok());
+        let parsed = match &subject {
+            None => Err(Unrecognized::missing("sessionId")),
+            Some(subject) => parse_about(subject.clone(), &callback),
+        };
+        parsed.map_err(|unrecognized| unrecognized.about(subject).perishable_if(callback.is_perishable()))
+    }
+}
+
+fn parse_about(subject: Subject, callback: &Callback) -> Result<Parsed, Unrecognized> {
+    match callback.callback_type.as_ref().ok_or_else(|| Unrecognized::missing("type"))? {
+        CallbackType::OneTimePassword | CallbackType::OneTimePasswordRequest => {
+            delivery("one-time-password", subject, callback, By::Sms)
+        }
+        CallbackType::ShareSessionLinkViaSms => delivery("share-session-link-via-sms", subject, callback, By::Sms),
+        CallbackType::ShareSessionLinkViaEmail => {
+            delivery("share-session-link-via-email", subject, callback, By::Email)
+        }
+        CallbackType::EmailOneTimePasswordRequest => {
+            delivery("email-one-time-password-request", subject, callback, By::Email)
+        }
+        CallbackType::SessionChange => session_change(subject, callback),
+        CallbackType::VideoCallStatusUpdate => Ok(video_call_status_update(subject, callback)),
+        CallbackType::Other(_) => Err(Unrecognized::new("unknown_type")),
+    }
+}
+
+/// The way to a customer.
+#[derive(Clone, Copy)]
+enum By {
+    Sms,
+    Email,
+}
+
+/// A password or a link to be sent. Which of `text` and `sessionLink` holds it is not published for every type: both go along, and one has
+/// to be there.
+fn delivery(kind: &'static str, subject: Subject, callback: &Callback, by: By) -> Result<Parsed, Unrecognized> {
+    let (by, field, to) = match by {
+        By::Sms => ("sms", "phoneNumber", callback.phone_number.as_deref()),
+        By::Email => ("email", "email", callback.email()),
+    };
+    let to = to.ok_or_else(|| Unrecognized::missing(field))?;
+    let (text, link) = (callback.text.as_deref(), callback.session_link.as_deref());
+    if text.is_none() && link.is_none() {
+        return Err(Unrecognized::missing("text"));
+    }
+    let details = [
+        ("by", Some(by.into())),
+        ("to", Some(to.into())),
+        ("text", text.map(Value::from)),
+        ("link", link.map(Value::from)),
+    ];
+    let parsed = Parsed::new(kind, subject, Identity::of([text, link]), Outcome::None).with_details(details);
+    Ok(Parsed { delivery: true, ..parsed })
+}
+
+/// A session has another result. It may get one again that it had before: only a repeat of the latest is no news.
+fn session_change(subject: Subject, callback: &Callback) -> Result<Parsed, Unrecognized> {
+    // Upper case here and lower case in Identomat's result API.
+    let result = callback.result.as_deref().ok_or_else(|| Unrecognized::missing("result"))?.to_ascii_uppercase();
+    let outcome = match result.as_str() {
+        "APPROVED" => Outcome::Approved,
+        "REJECTED" => Outcome::Rejected,
+        "MANUAL_CHECK" => Outcome::Review,
+        "ADDITIONAL_INFORMATION_REQUESTED" => Outcome::ActionRequired,
+        _ => return Err(Unrecognized::new("unknown_result")),
+    };
+    let reason = (outcome != Outcome::Approved).then(|| result.clone());
+    let identity = Identity::of([Some(result.as_str()), callback.session_type.as_deref()]);
+    let details = [
+        ("result", Some(result.into())),
+        ("session_type", callback.session_type.as_deref().map(|session_type| wire::code(session_type).into())),
+    ];
+    let parsed = Parsed::new("session-change", subject, identity, outcome).because(reason).with_details(details);
+    Ok(Parsed { recurrence: Recurrence::AfterAnother, ..parsed })
+}
+
+fn video_call_status_update(subject: Subject, callback: &Callback) -> Parsed {
+    let statuses = [
+        ("room_status", callback.room_status.as_deref()),
+        ("composition_status", callback.composition_status.as_deref()),
+        ("video_file_status", callback.video_file_status.as_deref()),
+    ];
+    let references = [("room_id", callback.room_id.as_deref()), ("video_file_id", callback.video_file_id.as_deref())];
+    let identity = Identity::of(statuses.iter().chain(&references).map(|(_, value)| *value));
+    let statuses = statuses.map(|(name, status)| (name, status.map(|status| wire::code(status).into())));
+    let references = references.map(|(name, reference)| (name, reference.map(Value::from)));
+    Parsed::new("video-call-status-update", subject, identity, Outcome::None)
+        .with_details(statuses.into_iter().chain(references))
+}
+
+#[cfg(test)]
+mod tests {
+    use model::{EventStore, MemoryStore, Refusal, Rejection, Retention, SecretPair, StoredEvent, receive};
+
+    use super::*;
+
+    /// Receives bodies one after the other, a second apart.
+    fn receive_all(bodies: &[&str]) -> (Vec<Result<StoredEvent, Rejection>>, Vec<StoredEvent>) {
+        let provider = Identomat::new(SecretPair::new("new-key", Some("old-key")).unwrap());
+        let store = MemoryStore::default();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let received = bodies.iter().zip(0..).map(|(body, second)| {
+            let now = Timestamp::from_second(second).unwrap();
+            let received = receive_one(&provider, &store, body, now);
+            runtime.block_on(received)
+        });
+        (received.collect(), store.events())
+    }
+
+    async fn receive_one(
+        provider: &impl Provider,
+        store: &impl EventStore,
+        body: &str,
+        now: Timestamp,
+    ) -> Result<StoredEvent, Rejection> {
+        let receipt = receive(provider, store, &Request::new(body.to_owned()), now).await?;
+        Ok(StoredEvent::new(&receipt.event, Retention::default()))
+    }
+
+    #[track_caller]
+    fn check_key(body: &str, expected: Result<&str, Refusal>) {
+        let (mut received, stored) = receive_all(&[body]);
+        match (received.remove(0), expected) {
+            (Ok(event), Ok(kept)) => assert_eq!(String::from_utf8(event.body).unwrap(), kept, "{body}"),
+            (Err(Rejection::NotAuthentic(refusal)), Err(expected)) => {
+                assert_eq!((refusal, stored.len()), (expected, 0), "{body}");
+            }
+            (result, expected) => panic!("{body}: {result:?} instead of {expected:?}"),
+        }
+    }
+
+    #[test]
+    fn identomat_is_known_by_its_key_which_is_gone_afterwards() {
+        check_key(r#"{"callbackApiKey":"new-key","type":"x"}"#, Ok(r#"{"type":"x"}"#));
+        check_key(r#"{"type":"x","callbackApiKey":"old-key"}"#, Ok(r#"{"type":"x"}"#));
+        check_key(r#"{"callback\u0041piKey":"new-ke\u0079"}"#, Ok("{}"));
+    }
+
+    #[test]
+    fn everything_else_is_refused_for_its_reason() {
+        check_key("", Err(Refusal::Malformed));
+        check_key("[]", Err(Refusal::Malformed));
+        check_key(r#""new-key""#, Err(Refusal::Malformed));
+        check_key(r#"["new-key"]"#, Err(Refusal::Malformed));
+        check_key(r#"{"callbackApiKey":"new-key""#, Err(Refusal::Malformed));
+        check_key(r#"{"callbackApiKey":"new-key"} {}"#, Err(Refusal::Malformed));
+        check_key("{}", Err(Refusal::Missing));
+        check_key(r#"{"data":{"callbackApiKey":"new-key"}}"#, Err(Refusal::Missing));
+        check_key(r#"{"CallbackApiKey":"new-key"}"#, Err(Refusal::Missing));
+        check_key(r#"{"callbackApiKey":null}"#, Err(Refusal::Malformed));
+        check_key(r#"{"callbackApiKey":["new-key"]}"#, Err(Refusal::Malformed));
+        check_key(r#"{"callbackApiKey":""}"#, Err(Refusal::Wrong));
+        check_key(r#"{"callbackApiKey":"undefined"}"#, Err(Refusal::Wrong));
+        check_key(r#"{"callbackApiKey":"wrong"}"#, Err(Refusal::Wrong));
+        check_key(r#"{"callbackApiKey":"new-key "}"#, Err(Refusal::Wrong));
+        check_key(r#"{"callbackApiKey":"wrong","callbackApiKey":"new-key"}"#, Err(Refusal::Malformed));
+        check_key(r#"{"callbackApiKey":"new-key","callbackApiKey":"new-key"}"#, Err(Refusal::Malformed));
+    }
+
+    fn session_change(result: &str) -> String {
+        format!(r#"{{"callbackApiKey":"new-key","type":"session-change","sessionId":"s","result":"{result}"}}"#)
+    }
+
+    #[track_caller]
+    fn check_course(results: &[&str], events: usize) {
+        let bodies: Vec<String> = results.iter().map(|result| session_change(result)).collect();
+        let (_, stored) = receive_all(&bodies.iter().map(String::as_str).collect::<Vec<_>>());
+        assert_eq!(stored.len(), events, "{results:?}");
+    }
+
+    #[test]
+    fn only_a_repeat_of_the_latest_result_is_a_duplicate() {
+        check_course(&["REJECTED", "REJECTED"], 1);
+        check_course(&["REJECTED", "rejected", "Rejected"], 1);
+        check_course(&["REJECTED", "APPROVED", "REJECTED"], 3);
+        check_course(&["REJECTED", "REJECTED", "APPROVED", "APPROVED", "REJECTED", "REJECTED"], 3);
+    }
+
+    #[track_caller]
+    fn check(fields: &str, kind: &str, outcome: Outcome, unrecognized: Option<&str>, perishable: bool) {
+        let body = format!(r#"{{"callbackApiKey":"new-key",{fields}}}"#);
+        let event = receive_all(&[&body]).0.remove(0).unwrap();
+        assert_eq!(
+            (event.kind.as_str(), event.outcome, event.unrecognized.as_deref(), event.perishable),
+            (kind, outcome, unrecognized, perishable),
+            "{fields}"
+        );
+        let seconds = if perishable { 3600 } else { 365 * 24 * 3600 };
+        assert_eq!(event.expires_at, seconds, "{fields}");
+    }
+
+    #[test]
+    fn each_result_has_its_outcome() {
+        let result = |result: &str| format!(r#""type":"session-change","sessionId":"s","result":"{result}""#);
+        let kind = "identomat.session-change";
+        check(&result("APPROVED"), kind, Outcome::Approved, None, false);
+        check(&result("REJECTED"), kind, Outcome::Rejected, None, false);
+        check(&result("manual_check"), kind, Outcome::Review, None, false);
+        check(&result("ADDITIONAL_INFORMATION_REQUESTED"), kind, Outcome::ActionRequired, None, false);
+        check(&result("POSTPONED"), "identomat.unrecognized", Outcome::None, Some("unknown_result"), false);
+    }
+
+    #[test]
+    fn what_holds_a_password_or_a_link_is_kept_for_a_short_time_also_when_it_is_not_understood() {
+        let check = |fields: &str, kind: &str, unrecognized| check(fields, kind, Outcome::None, unrecognized, true);
+        let unrecognized = "identomat.unrecognized";
+        for spelling in ["one-time-password", "one-time-password-request"] {
+            let fields = format!(r#""type":"{spelling}","sessionId":"s","phoneNumber":"+000","text":"code 0000""#);
+            check(&fields, "identomat.one-time-password", None);
+        }
+        check(
+            r#""type":"share-session-link-via-email","sessionId":"s","emailAddress":"a@example.com","sessionLink":"https://example.com""#,
+            "identomat.share-session-link-via-email",
+            None,
+        );
+        check(
+            r#""type":"one-time-password","sessionId":"s","text":"0000""#,
+            unrecognized,
+            Some("missing_field:phoneNumber"),
+        );
+        check(r#""type":"new","sessionId":"s","text":"0000""#, unrecognized, Some("unknown_type"));
+        check(
+            r#""type":"one-time-password","phoneNumber":"+000","text":"0000""#,
+            unrecognized,
+            Some("missing_field:sessionId"),
+        );
+        check(r#""type":["one-time-password"],"text":"0000""#, unrecognized, Some("unexpected_shape"));
+    }
+
+    #[test]
+    fn a_delivery_without_anything_to_deliver_is_not_understood() {
+        let fields = r#""type":"one-time-password","sessionId":"s","phoneNumber":"+000""#;
+        check(fields, "identomat.unrecognized", Outcome::None, Some("missing_field:text"), false);
+    }
+
+    #[test]
+    fn another_password_or_video_file_is_another_event() {
+        let stored = |bodies: &[&str]| receive_all(bodies).1.len();
+        let password = |text: &str| {
+            format!(
+                r#"{{"callbackApiKey":"new-key","type":"one-time-password","sessionId":"s","phoneNumber":"+000","text":"{text}"}}"#
+            )
+        };
+        assert_eq!(stored(&[&password("0000"), &password("0000"), &password("1111")]), 2);
+        let video = |fields: &str| {
+            format!(
+                r#"{{"callbackApiKey":"new-key","type":"video-call-status-update","sessionId":"s","roomId":"r"{fields}}}"#
+            )
+        };
+        let ended = video(r#","roomStatus":"ended","videoFileStatus":null"#);
+        let available = video(r#","roomStatus":"ended","videoFileStatus":"available","videoFileId":"f""#);
+        assert_eq!(stored(&[&ended, &ended, &available, &ended]), 2);
+    }
+}

@@ -1,0 +1,16 @@
+//! The Lambda function for Identomat's callbacks.
+
+use std::process::ExitCode;
+
+use identomat::Identomat;
+use model::Provider as _;
+use runtime::{Aws, Secrets};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    runtime::run(async {
+        let aws = Aws::within(Identomat::<Secrets>::ANSWER_WITHIN).await;
+        runtime::serve(Identomat::new(aws.secret().await?), aws.event_store()?).await
+    })
+    .await
+}

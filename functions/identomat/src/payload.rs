@@ -1,0 +1,77 @@
+//! What Identomat posts, as its "Callbacks" document has it and as it really comes. The key that authenticates it is gone already.
+
+use model::{open_enum, wire};
+use serde::Deserialize;
+
+/// The fields of every type of callback together.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Callback {
+    #[serde(rename = "type")]
+    pub(crate) callback_type: Option<CallbackType>,
+    #[serde(rename = "sessionId", default, deserialize_with = "wire::text")]
+    pub(crate) session_id: Option<String>,
+
+    // Deliveries.
+    /// The message to be sent; for a password, it holds the password.
+    #[serde(default, deserialize_with = "wire::text")]
+    pub(crate) text: Option<String>,
+    #[serde(rename = "sessionLink", default, deserialize_with = "wire::text")]
+    pub(crate) session_link: Option<String>,
+    #[serde(rename = "phoneNumber", default, deserialize_with = "wire::text")]
+    pub(crate) phone_number: Option<String>,
+    /// Not published under which name an e-mail address comes.
+    #[serde(default, deserialize_with = "wire::text")]
+    email: Option<String>,
+    #[serde(rename = "emailAddress", default, deserialize_with = "wire::text")]
+    email_address: Option<String>,
+
+    // Changes of a session.
+    #[serde(default, deserialize_with = "wire::text")]
+    pub(crate) result: Option<String>,
+    /// Only for sessions about a business (KYB).
+    #[serde(rename = "sessionType", default, deserialize_with = "wire::text")]
+    pub(crate) session_type: Option<String>,
+
+    // Video calls.
+    #[serde(rename = "roomId", default, deserialize_with = "wire::text")]
+    pub(crate) room_id: Option<String>,
+    #[serde(rename = "roomStatus", default, deserialize_with = "wire::text")]
+    pub(crate) room_status: Option<String>,
+    #[serde(rename = "compositionStatus", default, deserialize_with = "wire::text")]
+    pub(crate) composition_status: Option<String>,
+    #[serde(rename = "videoFileStatus", default, deserialize_with = "wire::text")]
+    pub(crate) video_file_status: Option<String>,
+    #[serde(rename = "videoFileId", default, deserialize_with = "wire::text")]
+    pub(crate) video_file_id: Option<String>,
+}
+
+impl Callback {
+    pub(crate) fn email(&self) -> Option<&str> {
+        self.email.as_deref().or(self.email_address.as_deref())
+    }
+
+    /// Whether it may hold what opens a session: such a callback is kept for a short time, whatever else it is.
+    pub(crate) fn is_perishable(&self) -> bool {
+        self.text.is_some() || self.session_link.is_some()
+    }
+}
+
+open_enum! {
+    /// What a callback is about.
+    pub(crate) enum CallbackType {
+        /// A password to be sent by SMS.
+        OneTimePassword = "one-time-password",
+        /// The same, as real payloads spell it.
+        OneTimePasswordRequest = "one-time-password-request",
+        /// A link to be sent by SMS.
+        ShareSessionLinkViaSms = "share-session-link-via-sms",
+        /// A link to be sent by e-mail.
+        ShareSessionLinkViaEmail = "share-session-link-via-email",
+        /// A password to be sent by e-mail.
+        EmailOneTimePasswordRequest = "email-one-time-password-request",
+        /// A session has another result.
+        SessionChange = "session-change",
+        /// A video call has another status.
+        VideoCallStatusUpdate = "video-call-status-update",
+    }
+}

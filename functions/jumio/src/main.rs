@@ -1,0 +1,17 @@
+//! The Lambda function for Jumio's callbacks.
+
+use std::process::ExitCode;
+
+use jumio::Jumio;
+use model::Provider as _;
+use runtime::{AllowedNetworks, Aws, Secrets};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    runtime::run(async {
+        let aws = Aws::within(Jumio::<AllowedNetworks, Secrets>::ANSWER_WITHIN).await;
+        let networks = aws.allowed_networks(&jumio::ADDRESSES, &jumio::HOSTS).await?;
+        runtime::serve(Jumio::new(networks, aws.secret().await?), aws.event_store()?).await
+    })
+    .await
+}
