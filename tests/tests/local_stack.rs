@@ -22,6 +22,7 @@ async fn the_local_stack_does_the_main_job() {
     a_large_body_is_kept_or_refused_by_its_size(&local.stack, &http).await;
     copies_at_the_same_instant_become_one_message(&local.stack, &http).await;
     the_events_of_a_subject_arrive_in_order(&local.stack, &http).await;
+    nothing_secret_or_personal_is_in_the_logs(&local.stack, &http).await;
 }
 
 async fn every_sample_gets_from_post_to_queue(stack: &Stack) {
@@ -82,6 +83,52 @@ async fn the_events_of_a_subject_arrive_in_order(stack: &Stack, http: &Client) {
     let received = receive(stack, hashes.len()).await;
     let received: Vec<&str> = received.iter().map(|m| m["data"]["details"]["tx_hash"].as_str().unwrap()).collect();
     assert_eq!(received, hashes);
+}
+
+/// Searches everything that the functions wrote while they did all of the above.
+async fn nothing_secret_or_personal_is_in_the_logs(stack: &Stack, http: &Client) {
+    let logs = logs(stack, http).await;
+    // They are the functions' logs, of every function and outcome.
+    for written in ["callback kept", "callback refused", "callback not understood, but kept", "published"] {
+        assert!(logs.contains(written), "nothing says {written:?} in {} bytes of logs", logs.len());
+    }
+    let secrets = stack.secrets.values().map(String::as_str);
+    let deliveries = ["Your code is", "+00000000", "example.com/session", "customer@example.com"];
+    let personal =
+        ["FIRSTNAME", "LASTNAME", "P1234", "1990-01-01", "Taylor", "0xb0bFf9721871e22653358956cf59a5FdBF3D752F"];
+    let samples = samples();
+    let subjects = samples.iter().filter_map(|sample| sample.expect.event.as_ref()).map(|event| event.subject.as_str());
+    for unwanted in secrets.chain(deliveries).chain(personal).chain(subjects) {
+        assert!(!logs.contains(unwanted), "{unwanted:?} is in the logs");
+    }
+}
+
+/// All that is in CloudWatch Logs. The emulator asks for no signature.
+async fn logs(stack: &Stack, http: &Client) -> String {
+    let call = async |operation: &str, body: Value| -> Value {
+        let request = http.post(stack.endpoint_url.as_deref().unwrap());
+        let request = request.header("x-amz-target", format!("Logs_20140328.{operation}"));
+        let authorization = format!("AWS4-HMAC-SHA256 Credential=test/20260131/{}/logs/aws4_request", stack.region);
+        let request = request.header("authorization", authorization);
+        let request = request.header("content-type", "application/x-amz-json-1.1").body(body.to_string());
+        serde_json::from_str(&request.send().await.unwrap().text().await.unwrap()).unwrap()
+    };
+    let mut logs = String::new();
+    for group in call("DescribeLogGroups", json!({})).await["logGroups"].as_array().unwrap() {
+        let mut page = json!({ "logGroupName": group["logGroupName"] });
+        loop {
+            let events = call("FilterLogEvents", page.clone()).await;
+            for event in events["events"].as_array().unwrap() {
+                logs.push_str(event["message"].as_str().unwrap());
+                logs.push('\n');
+            }
+            match &events["nextToken"] {
+                Value::String(token) => page["nextToken"] = json!(token),
+                _ => break,
+            }
+        }
+    }
+    logs
 }
 
 async fn post(stack: &Stack, http: &Client, body: Vec<u8>) -> (u16, String) {

@@ -64,7 +64,7 @@ impl<L: LookUp> Cached<L> {
     /// The value, looked up if it is unknown or older than [`TTL`](Self::TTL). None if it was never found.
     pub async fn get(&self, now: Timestamp) -> Option<L::Value> {
         let mut known = self.known.lock().await;
-        if !known.value.as_ref().is_some_and(|(_, at)| now.duration_since(*at) < Self::TTL) {
+        if known.value.as_ref().is_none_or(|(_, at)| now.duration_since(*at) >= Self::TTL) {
             self.refresh(&mut known, now, self.patience).await;
         }
         known.value.as_ref().map(|(value, _)| value.clone())
