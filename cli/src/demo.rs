@@ -87,6 +87,7 @@ pub async fn courses(stack: &Stack, samples: Vec<Sample>) -> anyhow::Result<Vec<
     let http = reqwest::Client::new();
     let mut answered = Vec::new();
     for sample in samples {
+        let sample = sample.prepared(&http, stack, &connections).await?;
         let answer = sample.send(&http, stack, &stack.secrets).await?;
         answered.push((sample, answer));
     }

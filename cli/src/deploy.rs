@@ -17,6 +17,7 @@ use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 use crate::{
     python,
     stack::{Connections, LOCAL_REGION, Resources},
+    wallet::Wallet,
 };
 
 /// The name of the stack on the emulator.
@@ -94,7 +95,7 @@ fn pack(binary: &Path, package: &Path) -> anyhow::Result<()> {
 }
 
 /// Deploys a template to the emulator with AWS SAM.
-pub(crate) async fn deploy(sam: &Path, template: &Path, endpoint_url: &str) -> anyhow::Result<()> {
+pub(crate) async fn deploy(sam: &Path, template: &Path, endpoint_url: &str, wallet: &Wallet) -> anyhow::Result<()> {
     let bucket = "verification-callbacks-artifacts";
     reqwest::Client::new()
         .put(format!("{endpoint_url}/{bucket}"))
@@ -102,12 +103,21 @@ pub(crate) async fn deploy(sam: &Path, template: &Path, endpoint_url: &str) -> a
         .await
         .and_then(reqwest::Response::error_for_status)
         .context("failed to create the bucket for the functions")?;
+    let issuers = json!([{ "issuer": wallet.issuer, "jwks_url": wallet.jwks_url, "algorithms": ["ES256", "EdDSA"] }]);
+    let parameters = json!({
+        "Architecture": architecture(),
+        // Whoever calls, the emulator's gateway says that it is this machine.
+        "JumioNetworks": "127.0.0.1",
+        "WalletIssuers": issuers.to_string(),
+    });
+    // YAML, as all JSON is: SAM goes by the name.
+    let parameters_file = template.with_file_name("parameters.yaml");
+    std::fs::write(&parameters_file, parameters.to_string()).context("failed to write the template's parameters")?;
     let mut command = Command::new(sam.join("sam"));
     command
         .args(["deploy", "--stack-name", STACK_NAME, "--s3-bucket", bucket, "--capabilities", "CAPABILITY_IAM"])
         .args(["--no-confirm-changeset", "--no-progressbar", "--region", LOCAL_REGION])
-        // Whoever calls, the emulator's gateway says that it is this machine.
-        .args(["--parameter-overrides", &format!("Architecture={}", architecture()), "JumioNetworks=127.0.0.1"])
+        .args(["--parameter-overrides", "file://parameters.yaml"])
         .arg("--template-file")
         .arg(template)
         // It looks for samconfig.toml where it is started.
@@ -146,11 +156,25 @@ pub(crate) async fn create_routes(resources: &Resources, endpoint_url: &str) -> 
         let created = create("integrations", integration).await.context("failed to create an integration")?;
         let id = created.get("integrationId").and_then(Value::as_str).context("an integration without an id")?;
         let route_key = format!("{} {}", route.method, route.path);
-        create("routes", json!({ "routeKey": route_key, "target": format!("integrations/{id}") }))
+        let authorization = if route.is_signed { "AWS_IAM" } else { "NONE" };
+        let target = format!("integrations/{id}");
+        create("routes", json!({ "routeKey": route_key, "target": target, "authorizationType": authorization }))
             .await
             .with_context(|| format!("failed to create the route {route_key}"))?;
     }
     Ok(())
+}
+
+/// Publishes the wallet gateway's public key, in a bucket of the emulator, and returns where.
+pub(crate) async fn publish_keys(jwks: &Value, endpoint_url: &str) -> anyhow::Result<String> {
+    let bucket = format!("{endpoint_url}/wallet-gateway");
+    let url = format!("{bucket}/jwks.json");
+    let http = reqwest::Client::new();
+    for (url, body) in [(&bucket, String::new()), (&url, jwks.to_string())] {
+        let put = http.put(url).body(body).send().await.and_then(reqwest::Response::error_for_status);
+        put.context("failed to publish the wallet gateway's keys")?;
+    }
+    Ok(url)
 }
 
 /// Gives each provider the secret that the samples in events/ bear.

@@ -8,11 +8,14 @@ mod python;
 mod step;
 
 pub mod demo;
+pub mod expect;
 pub mod local;
 pub mod sample;
 pub mod send;
 pub mod stack;
 pub mod tail;
+pub mod verify;
+pub mod wallet;
 
 use std::{
     path::{Path, PathBuf},
@@ -41,6 +44,8 @@ enum Command {
     Demo(demo::Demo),
     Send(send::Send),
     Tail(tail::Tail),
+    Expect(expect::Expect),
+    Verify(verify::Verify),
 }
 
 impl Cli {
@@ -54,6 +59,8 @@ impl Cli {
             Command::Demo(command) => command.run().await,
             Command::Send(command) => command.run().await,
             Command::Tail(command) => command.run().await,
+            Command::Expect(command) => command.run().await,
+            Command::Verify(command) => command.run().await,
         }
     }
 }

@@ -14,8 +14,10 @@ use crate::{
     deploy,
     emulator::{self, Emulator},
     project_root, python,
+    sample::Sample,
     stack::{Connections, Resources, Stack},
     step::step,
+    wallet::{LOCAL_ISSUER, SigningKey, Wallet},
 };
 
 /// Runs the whole stack on this machine, until Ctrl-C.
@@ -63,7 +65,7 @@ impl Local {
         if self.json {
             println!("{}", serde_json::to_string_pretty(&local.stack)?);
         } else {
-            print!("{}", describe(&local.stack));
+            print!("{}", describe(&local.stack).await?);
         }
         if self.detach {
             folder.note_process(local.detach())?;
@@ -123,7 +125,7 @@ pub(crate) fn running() -> anyhow::Result<Stack> {
     )
 }
 
-fn describe(stack: &Stack) -> String {
+async fn describe(stack: &Stack) -> anyhow::Result<String> {
     let mut text = format!(
         "\nAWS        {}  (region {}, any credentials)\nTable      {}\nVerdicts   {}\nDeliveries {}\n",
         stack.endpoint_url.as_deref().unwrap_or_default(),
@@ -132,16 +134,25 @@ fn describe(stack: &Stack) -> String {
         stack.verification_queue_url,
         stack.delivery_queue_url,
     );
+    let (root, http, connections) = (project_root()?, reqwest::Client::new(), stack.connect().await);
     for name in stack.routes.keys() {
-        let samples = project_root().and_then(|root| crate::sample::Sample::all_of(&root, name)).unwrap_or_default();
-        if let Some(sample) = samples.iter().find(|sample| sample.expect.status == 200)
-            && let Ok(curl) = sample.curl(stack)
-        {
-            text.push_str(&format!("\n# {name}\n{curl}\n"));
-        }
+        let curl = if name == "expectations" {
+            format!(
+                "curl -i -X PUT {} --user test:test --aws-sigv4 aws:amz:{}:execute-api --data-binary '{}'",
+                stack.url(name)?,
+                stack.region,
+                r#"{"code": "example-code", "state": "example-state", "template_ids": ["1"]}"#,
+            )
+        } else {
+            let samples = Sample::all_of(&root, name)?;
+            let sample =
+                samples.into_iter().find(|sample| sample.expect.status == 200).context("a route without samples")?;
+            sample.prepared(&http, stack, &connections).await?.curl(stack)?
+        };
+        text.push_str(&format!("\n# {name}\n{curl}\n"));
     }
     text.push_str("\nSee what comes out of the queues with: cargo callbacks tail\n");
-    text
+    Ok(text)
 }
 
 /// The files of one local stack.
@@ -234,9 +245,17 @@ impl LocalStack {
         let start = Emulator::start(&emulator_bin, &folder.path, port, lifetime);
         let emulator = step("starting the AWS emulator", start).await?;
         let endpoint_url = emulator.endpoint_url.clone();
-        step("deploying template.yaml", deploy::deploy(&sam_bin, &template, &endpoint_url)).await?;
+        let key = SigningKey::generate("local-wallet-key")?;
+        let key_file = folder.path.join("wallet-key.json");
+        key.write(&key_file)?;
+        let wallet = Wallet {
+            issuer: LOCAL_ISSUER.to_owned(),
+            jwks_url: deploy::publish_keys(&key.jwks(), &endpoint_url).await?,
+            signing_key: key_file.display().to_string(),
+        };
+        step("deploying template.yaml", deploy::deploy(&sam_bin, &template, &endpoint_url, &wallet)).await?;
         let stack = step("creating routes and secrets", finish(&endpoint_url)).await?;
-        Ok(Self { emulator, stack })
+        Ok(Self { emulator, stack: Stack { wallet: Some(wallet), ..stack } })
     }
 
     fn detach(self) -> Option<u32> {

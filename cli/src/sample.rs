@@ -14,6 +14,7 @@ use serde_json::Value;
 use crate::{
     deploy::local_secret,
     stack::{Connections, Stack},
+    wallet::{self, Announcement, Issuer, Preparation},
 };
 
 /// One file in events/. It is an API Gateway event (payload format 2.0) with one field more, `expect`, which Lambda passes over.
@@ -25,9 +26,10 @@ pub struct Sample {
     pub function: String,
     /// What is expected of it.
     pub expect: Expect,
-    /// The file's text.
+    /// The event, as JSON.
     pub text: String,
     event: GatewayEvent,
+    wallet: Option<Preparation>,
 }
 
 /// What should come of a callback.
@@ -194,20 +196,63 @@ impl Sample {
             #[serde(flatten)]
             event: GatewayEvent,
             expect: Expect,
+            wallet: Option<Preparation>,
         }
         let path = file.canonicalize().with_context(|| format!("failed to find {}", file.display()))?;
         let text = std::fs::read_to_string(&path).with_context(|| format!("failed to read {}", file.display()))?;
-        let File { event, expect } = serde_json::from_str(&text)
+        let File { event, expect, wallet } = serde_json::from_str(&text)
             .with_context(|| format!("{} is no API Gateway event with what is expected of it", file.display()))?;
         let function = path.parent().and_then(Path::file_name).and_then(|name| name.to_str());
         let function = function.context("a sample is in a folder with the name of its function")?.to_owned();
-        Ok(Self { file: file.to_owned(), function, expect, text, event })
+        Ok(Self { file: file.to_owned(), function, expect, text, event, wallet })
     }
 
     /// The sample's name: its function and file, without the ending.
     #[must_use]
     pub fn name(&self) -> String {
         format!("{}/{}", self.function, self.file.file_stem().unwrap_or_default().to_string_lossy())
+    }
+
+    /// What has to be announced before the sample is sent, if anything.
+    #[must_use]
+    pub fn announcement(&self) -> Option<&Announcement> {
+        self.wallet.as_ref()?.announce.as_ref()
+    }
+
+    /// The sample with its tokens signed by this issuer.
+    ///
+    /// # Errors
+    /// If they cannot be signed.
+    pub fn signed_by(mut self, issuer: &Issuer) -> anyhow::Result<Self> {
+        for (name, token) in self.wallet.iter().flat_map(|wallet| &wallet.tokens) {
+            let (place, token) = (format!("<token {name}>"), issuer.sign(token)?);
+            // Neither has anything in it that JSON would escape.
+            self.text = self.text.replace(&place, &token);
+            self.event.body = self.event.body.map(|body| body.replace(&place, &token));
+        }
+        Ok(self)
+    }
+
+    /// The sample as it can be sent to this stack: with its tokens signed, and its code announced.
+    ///
+    /// # Errors
+    /// If the stack is not local, where there is anything to sign, or nothing can be announced to it.
+    pub async fn prepared(
+        self,
+        http: &reqwest::Client,
+        stack: &Stack,
+        connections: &Connections,
+    ) -> anyhow::Result<Self> {
+        if let Some(announcement) = self.announcement() {
+            match wallet::announce(http, stack, connections, announcement).await? {
+                (200 | 201, _) => {}
+                (status, answer) => bail!("the announcement for {} was answered {status}: {answer}", self.name()),
+            }
+        }
+        if self.wallet.as_ref().is_none_or(|wallet| wallet.tokens.is_empty()) {
+            return Ok(self);
+        }
+        self.signed_by(&Issuer::of(stack)?)
     }
 
     /// Sends the sample to a stack, with that stack's secret where the file has the local one.

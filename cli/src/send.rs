@@ -31,10 +31,12 @@ impl Send {
         // All are read before any is sent.
         let samples: Vec<Sample> = self.files.iter().map(|file| Sample::read(file)).collect::<Result<_, _>>()?;
         let stack = self.target.resolve().await?;
-        let secrets = sample::secrets(&stack, &stack.connect().await).await?;
+        let connections = stack.connect().await;
+        let secrets = sample::secrets(&stack, &connections).await?;
         let http = reqwest::Client::new();
         let mut as_expected = true;
         for sample in samples {
+            let sample = sample.prepared(&http, &stack, &connections).await?;
             let answer = sample.send(&http, &stack, &secrets).await?;
             let expected = answer.status == sample.expect.status && answer.body == sample.expect.body;
             as_expected &= expected;

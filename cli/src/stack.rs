@@ -4,10 +4,14 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, bail};
 use aws_config::{BehaviorVersion, Region};
+use aws_credential_types::{
+    Credentials,
+    provider::{ProvideCredentials as _, SharedCredentialsProvider},
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::deploy::local_secret;
+use crate::{deploy::local_secret, wallet::Wallet};
 
 /// The region that the local stack says it is in.
 pub(crate) const LOCAL_REGION: &str = "eu-central-1";
@@ -29,6 +33,8 @@ pub struct Stack {
     pub host_header: Option<String>,
     /// The table that keeps the events.
     pub events_table: String,
+    /// The table that keeps what is expected.
+    pub expectations_table: String,
     /// The FIFO queue with the verdicts.
     pub verification_queue_url: String,
     /// Verdicts that could not be consumed.
@@ -41,6 +47,8 @@ pub struct Stack {
     pub unpublished_queue_url: String,
     /// The providers' secrets by the functions' names: in a local stack themselves, in a deployed one where they are.
     pub secrets: BTreeMap<String, String>,
+    /// What a local stack trusts as the wallet gateway.
+    pub wallet: Option<Wallet>,
 }
 
 impl Stack {
@@ -92,11 +100,18 @@ pub struct Connections {
     /// To the queues.
     pub sqs: aws_sdk_sqs::Client,
     region: Option<String>,
+    credentials: Option<SharedCredentialsProvider>,
 }
 
 impl Connections {
+    /// The credentials that calls are signed with.
+    pub(crate) async fn credentials(&self) -> anyhow::Result<Credentials> {
+        let provider = self.credentials.as_ref().context("no AWS credentials")?;
+        provider.provide_credentials().await.context("failed to find AWS credentials")
+    }
+
     pub(crate) async fn local(endpoint_url: &str) -> Self {
-        let credentials = aws_sdk_sqs::config::Credentials::new("test", "test", None, None, "local");
+        let credentials = Credentials::new("test", "test", None, None, "local");
         let loader = aws_config::defaults(BehaviorVersion::latest())
             .region(Region::new(LOCAL_REGION))
             .endpoint_url(endpoint_url)
@@ -115,6 +130,7 @@ impl Connections {
             secrets_manager: aws_sdk_secretsmanager::Client::new(config),
             sqs: aws_sdk_sqs::Client::new(config),
             region: config.region().map(ToString::to_string),
+            credentials: config.credentials_provider(),
         }
     }
 }
@@ -126,6 +142,8 @@ pub(crate) struct Route {
     pub(crate) path: String,
     /// The function's logical id, such as `SignicatAssureFunction`.
     pub(crate) function: String,
+    /// Whether callers have to sign for AWS.
+    pub(crate) is_signed: bool,
 }
 
 impl Route {
@@ -199,6 +217,7 @@ impl Resources {
                     method: method.to_ascii_uppercase(),
                     path: path.clone(),
                     function: function.0.to_owned(),
+                    is_signed: operation.get("security").is_some(),
                 });
             }
         }
@@ -234,12 +253,14 @@ impl Resources {
             functions: self.functions()?,
             host_header: None,
             events_table: self.output("EventsTable")?,
+            expectations_table: self.output("ExpectationsTable")?,
             verification_queue_url: self.output("VerificationQueueUrl")?,
             verification_dead_letters_url: self.output("VerificationDeadLettersUrl")?,
             delivery_queue_url: self.output("DeliveryQueueUrl")?,
             delivery_dead_letters_url: self.output("DeliveryDeadLettersUrl")?,
             unpublished_queue_url: self.output("UnpublishedQueueUrl")?,
             secrets,
+            wallet: None,
         })
     }
 

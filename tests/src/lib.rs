@@ -5,5 +5,5 @@ mod providers;
 mod proxy;
 
 pub use database::Database;
-pub use providers::{FUNCTIONS, Unknown, answer, local_time, samples};
+pub use providers::{CODE, FUNCTIONS, ISSUER, IssuersKeys, Unknown, answer, local_time, samples};
 pub use proxy::Proxy;

@@ -1,23 +1,40 @@
 //! The providers by their functions' names, with the secrets of the local stack.
 
-use std::net::IpAddr;
+use std::{
+    net::IpAddr,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
-use cli::sample::Sample;
+use cli::{
+    sample::Sample,
+    wallet::{Announcement, Issuer, SigningKey},
+};
 use identomat::Identomat;
 use jumio::Jumio;
-use model::{EventStore, Networks, SecretPair, Timestamp};
-use runtime::{GatewayRequest, GatewayResponse};
+use model::{EventStore, Expectation, Expectations as _, MemoryExpectations, Networks, SecretPair, Timestamp};
+use runtime::{Cached, Error, GatewayRequest, GatewayResponse, LookUp};
 use signicat_assure::SignicatAssure;
 use verifyvasp::VerifyVasp;
+use wallet_issuance::WalletIssuance;
+use wallet_verification::{
+    WalletVerification,
+    issuers::{PinnedIssuer, TrustedIssuers},
+    keys::KeySet,
+};
 
 /// The functions that receive callbacks.
-pub const FUNCTIONS: [&str; 4] = ["identomat", "jumio", "signicat-assure", "verifyvasp"];
+pub const FUNCTIONS: [&str; 6] =
+    ["identomat", "jumio", "signicat-assure", "verifyvasp", "wallet-issuance", "wallet-verification"];
+
+/// A code that is expected without a state.
+pub const CODE: &str = "example-code-without-state";
 
 /// There is no function of this name.
 #[derive(Debug)]
 pub struct Unknown;
 
-/// What a function answers at this time to an API Gateway event, given as JSON.
+/// What a function answers at this time to an API Gateway event, given as JSON. All that the samples announce is expected.
 ///
 /// # Errors
 /// If there is no such function.
@@ -34,6 +51,11 @@ pub async fn answer(
         "jumio" => runtime::answer(&Jumio::new(Documented, secret), store, request, now).await,
         "signicat-assure" => runtime::answer(&SignicatAssure::new(secret), store, request, now).await,
         "verifyvasp" => runtime::answer(&VerifyVasp::new(secret), store, request, now).await,
+        "wallet-issuance" => runtime::answer(&WalletIssuance::new(announced().await), store, request, now).await,
+        "wallet-verification" => {
+            let provider = WalletVerification::new(announced().await, trusted_issuers());
+            runtime::answer(&provider, store, request, now).await
+        }
         _ => return Err(Unknown),
     })
 }
@@ -47,14 +69,61 @@ impl Networks for Documented {
     }
 }
 
+/// What the samples announce, and [`CODE`].
+async fn announced() -> MemoryExpectations {
+    let expectations = MemoryExpectations::default();
+    let of_samples = SAMPLES.iter().filter_map(|sample| sample.announcement().cloned());
+    let without_state = Announcement { code: CODE.to_owned(), state: None, template_ids: Vec::new(), due_at: None };
+    for Announcement { code, state, template_ids, due_at } in of_samples.chain([without_state]) {
+        let expectation = Expectation::new(&code, state, template_ids, due_at, local_time());
+        expectations.register(&expectation).await.unwrap();
+    }
+    expectations
+}
+
+/// The issuer of the tokens in the samples: always the same, so that their signatures are.
+pub static ISSUER: LazyLock<Issuer> = LazyLock::new(|| Issuer {
+    issuer: "https://wallet-gateway.example.com".to_owned(),
+    jwks_url: "https://wallet-gateway.example.com/jwks.json".to_owned(),
+    key: SigningKey::from_seed("local-wallet-key", &[1; 32]).unwrap(),
+    stranger: SigningKey::from_seed("local-wallet-key", &[2; 32]).unwrap(),
+});
+
+/// The keys of [`ISSUER`].
+#[derive(Debug)]
+pub struct IssuersKeys;
+
+impl LookUp for IssuersKeys {
+    type Value = Arc<KeySet>;
+    const WHAT: &'static str = "issuer's keys";
+
+    async fn look_up(&self) -> Result<Self::Value, Error> {
+        Ok(Arc::new(KeySet::parse(ISSUER.key.jwks().to_string().as_bytes())?))
+    }
+}
+
+fn trusted_issuers() -> TrustedIssuers<IssuersKeys> {
+    let pinned = PinnedIssuer {
+        issuer: ISSUER.issuer.clone(),
+        jwks_url: ISSUER.jwks_url.clone(),
+        algorithms: vec![jsonwebtoken::Algorithm::EdDSA],
+    };
+    TrustedIssuers::new(vec![(pinned, Cached::new(IssuersKeys, Duration::from_secs(1)))]).unwrap()
+}
+
 /// The time at which tests without a clock take place.
 #[must_use]
 pub fn local_time() -> Timestamp {
     "2026-01-31T00:00:00Z".parse().unwrap()
 }
 
-/// The samples in events/ of every function that receives callbacks.
+static SAMPLES: LazyLock<Vec<Sample>> = LazyLock::new(|| {
+    let samples = Sample::all(&cli::project_root().unwrap()).unwrap();
+    samples.into_iter().map(|sample| sample.signed_by(&ISSUER).unwrap()).collect()
+});
+
+/// The samples in events/ of every function that receives callbacks, with their tokens signed by [`ISSUER`].
 #[must_use]
 pub fn samples() -> Vec<Sample> {
-    Sample::all(&cli::project_root().unwrap()).unwrap()
+    SAMPLES.clone()
 }

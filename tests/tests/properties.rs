@@ -5,7 +5,7 @@ use cli::sample::Sample;
 use model::{MemoryStore, StoredEvent, wire};
 use proptest::{collection::vec, prelude::*, sample::select};
 use serde_json::{Map, Value, json};
-use tests::{FUNCTIONS, answer, local_time, samples};
+use tests::{CODE, FUNCTIONS, answer, local_time, samples};
 
 /// Sends an event to a function, and returns the status and what is stored.
 fn send(function: &str, event: &Value) -> (i64, Vec<StoredEvent>) {
@@ -30,11 +30,13 @@ fn with_body(sample: &Sample, body: &[u8]) -> Value {
 /// An authentic event with this body. None if the function wants its secret in the body and there is no place for it.
 fn authentic(function: &str, body: &[u8]) -> Option<Value> {
     let sample = accepted(function);
-    if function != "identomat" {
-        return Some(with_body(&sample, body));
-    }
+    let secret = match function {
+        "identomat" => r#""callbackApiKey":"local-identomat-secret""#.to_owned(),
+        "wallet-issuance" | "wallet-verification" => format!(r#""code":"{CODE}""#),
+        _ => return Some(with_body(&sample, body)),
+    };
     let members = std::str::from_utf8(body).ok()?.strip_prefix('{').filter(|members| members.starts_with('"'))?;
-    Some(with_body(&sample, format!(r#"{{"callbackApiKey":"local-identomat-secret",{members}"#).as_bytes()))
+    Some(with_body(&sample, format!("{{{secret},{members}").as_bytes()))
 }
 
 /// Checks that a body is stored byte for byte when it is sent with the right credentials.
@@ -68,8 +70,9 @@ fn any_json() -> impl Strategy<Value = Value> {
         "processId",
         "status",
         "type",
-        "code",
-        "state",
+        "tokens",
+        "template_id",
+        "completed",
     ]);
     let name = prop_oneof![3 => names.prop_map(str::to_owned), 1 => any::<String>()];
     leaf.prop_recursive(4, 32, 6, move |inner| {

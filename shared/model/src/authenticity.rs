@@ -1,12 +1,17 @@
 //! Authenticity as a type: only a check in this file makes a [`Verified`] request.
 
-use std::net::IpAddr;
+use std::{borrow::Cow, net::IpAddr};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::{Header, Request, SecretSource, StoredEvent, Timestamp, Unavailable, wire::Members};
+use subtle::ConstantTimeEq as _;
+
+use crate::{
+    Details, Expectation, Expectations, Header, Request, SecretSource, StoredEvent, Timestamp, Unavailable, is_state,
+    wire::{self, Members},
+};
 
 /// How it was established that a callback comes from its provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,9 +35,27 @@ pub enum Assurance {
 pub struct Verified {
     body: Bytes,
     assurance: Assurance,
+    evidence: Details,
 }
 
 impl Verified {
+    fn new(body: impl Into<Bytes>, assurance: Assurance) -> Self {
+        Self { body: body.into(), assurance, evidence: Details::new() }
+    }
+
+    /// What the check found out that a parser or a later verification needs: no secrets, no personal data.
+    #[must_use]
+    pub fn evidence(&self) -> &Details {
+        &self.evidence
+    }
+
+    /// The same, with more evidence.
+    #[must_use]
+    pub fn with_evidence(mut self, name: &str, value: serde_json::Value) -> Self {
+        self.evidence.insert(name.to_owned(), value);
+        self
+    }
+
     /// The body as it came, apart from a secret in it that the check removed.
     #[must_use]
     pub fn body(&self) -> &Bytes {
@@ -49,7 +72,11 @@ impl Verified {
 /// An event that is kept was verified before it was kept, so it may be parsed again.
 impl From<&StoredEvent> for Verified {
     fn from(stored: &StoredEvent) -> Self {
-        Self { body: Bytes::copy_from_slice(&stored.body), assurance: stored.assurance }
+        Self {
+            body: Bytes::copy_from_slice(&stored.body),
+            assurance: stored.assurance,
+            evidence: stored.evidence.clone(),
+        }
     }
 }
 
@@ -132,7 +159,7 @@ pub async fn shared_secret<'a>(
         Header::Value(value) => read(value)?,
     };
     if accepts(secrets, presented, now).await? {
-        Ok(Verified { body: request.body.clone(), assurance: Assurance::SharedSecret })
+        Ok(Verified::new(request.body.clone(), Assurance::SharedSecret))
     } else {
         Err(Refusal::Wrong.into())
     }
@@ -151,18 +178,54 @@ pub async fn secret_in_body(
     now: Timestamp,
 ) -> Result<Verified, AuthError> {
     let text = std::str::from_utf8(&request.body).map_err(|_| Refusal::Malformed)?;
-    let Members(members) = serde_json::from_str::<Members<'_>>(text).map_err(|_| Refusal::Malformed)?;
-    let mut values = members.iter().filter(|(name, _)| name == field).map(|(_, value)| *value);
-    let (value, others) = (values.next().ok_or(Refusal::Missing)?, values.next());
-    if others.is_some() {
-        return Err(Refusal::Malformed.into());
-    }
+    let Members(members) = serde_json::from_str(text).map_err(|_| Refusal::Malformed)?;
+    let value = only_member(&members, field)?.ok_or(Refusal::Missing)?;
     let presented: String = serde_json::from_str(value.get()).map_err(|_| Refusal::Malformed)?;
     if accepts(secrets, &presented, now).await? {
         let body = without_member(text, value).ok_or(Refusal::Malformed)?;
-        Ok(Verified { body: body.into(), assurance: Assurance::SharedSecret })
+        Ok(Verified::new(body, Assurance::SharedSecret))
     } else {
         Err(Refusal::Wrong.into())
+    }
+}
+
+/// Verifies a request by the code in its JSON body, which has to be expected, and by the `state` beside it, which must not be another than
+/// was announced. The code is not in the verified body; all other bytes are as they came.
+///
+/// The evidence has the code's hash as `code_sha256`, and the templates that are expected as `template_ids`.
+///
+/// # Errors
+/// [`AuthError::Refused`] if the body is no JSON object with just one `code` that is a string, if the code is not expected or the state
+/// contradicts; [`AuthError::Unavailable`] if it cannot be found out what is expected.
+pub async fn one_time_code(request: &Request, expectations: &impl Expectations) -> Result<Verified, AuthError> {
+    let text = std::str::from_utf8(&request.body).map_err(|_| Refusal::Malformed)?;
+    let Members(members) = serde_json::from_str(text).map_err(|_| Refusal::Malformed)?;
+    let code_value = only_member(&members, "code")?.ok_or(Refusal::Missing)?;
+    let code: String = serde_json::from_str(code_value.get()).map_err(|_| Refusal::Malformed)?;
+    let state = match only_member(&members, "state")? {
+        None => None,
+        Some(state) => wire::text(state).map_err(|_| Refusal::Malformed)?.filter(|state| is_state(state)),
+    };
+
+    let code_sha256 = Expectation::code_hash(&code);
+    let expectation = expectations.find(&code_sha256).await?.ok_or(Refusal::Wrong)?;
+    // The store was asked by the hash. That it answered what it was asked is not taken on trust.
+    let is_expected: bool = expectation.code_sha256.as_bytes().ct_eq(code_sha256.as_bytes()).into();
+    if !is_expected || expectation.state.is_some_and(|expected| state.as_ref() != Some(&expected)) {
+        return Err(Refusal::Wrong.into());
+    }
+    let body = without_member(text, code_value).ok_or(Refusal::Malformed)?;
+    Ok(Verified::new(body, Assurance::OneTimeCode)
+        .with_evidence("code_sha256", code_sha256.into())
+        .with_evidence("template_ids", expectation.template_ids.into()))
+}
+
+/// The value of a member, if there is one of this name. More than one is no callback that anybody meant.
+fn only_member<'a>(members: &[(Cow<'a, str>, &'a RawValue)], name: &str) -> Result<Option<&'a RawValue>, Refusal> {
+    let mut values = members.iter().filter(|(member, _)| member == name).map(|(_, value)| *value);
+    match (values.next(), values.next()) {
+        (value, None) => Ok(value),
+        _ => Err(Refusal::Malformed),
     }
 }
 
@@ -209,7 +272,7 @@ pub async fn source_address(
     }
     let presented = request.path_parameters.get(parameter).map_or("", String::as_str);
     if accepts(secrets, presented, now).await? {
-        Ok(Verified { body: request.body.clone(), assurance: Assurance::SourceAddress })
+        Ok(Verified::new(request.body.clone(), Assurance::SourceAddress))
     } else {
         Err(Refusal::Path.into())
     }

@@ -281,6 +281,7 @@ pub struct Event {
     pub(crate) received_at: Timestamp,
     pub(crate) details: Details,
     pub(crate) body: bytes::Bytes,
+    pub(crate) evidence: Details,
     pub(crate) perishable: bool,
     pub(crate) head: Option<Head>,
 }
@@ -333,6 +334,7 @@ impl Event {
             received_at,
             details: parsed.details,
             body: verified.body().clone(),
+            evidence: verified.evidence().clone(),
             perishable,
             head,
         }

@@ -10,6 +10,7 @@
 
 mod authenticity;
 mod event;
+mod expectation;
 mod message;
 mod outbox;
 mod pipeline;
@@ -21,19 +22,20 @@ mod stored;
 pub mod wire;
 
 pub use authenticity::{
-    Assurance, AuthError, Networks, Refusal, Verified, secret_in_body, shared_secret, source_address,
+    Assurance, AuthError, Networks, Refusal, Verified, one_time_code, secret_in_body, shared_secret, source_address,
 };
 pub use event::{
     Details, Event, EventId, Head, Identity, InvalidSubject, Outcome, Parsed, Recurrence, Subject, Unrecognized,
 };
+pub use expectation::{Expectation, Expectations, Registered, is_state};
 pub use message::{Message, MessageDetail};
 pub use outbox::{MessageQueue, NotSent};
 pub use pipeline::{Receipt, Rejection, receive};
 pub use provider::{Provider, ProviderName};
 pub use request::{Header, Request};
 pub use secret::{InvalidSecret, SecretPair, SecretSource, Unavailable};
-pub use store::{EventStore, Inserted, MemoryStore, StoreError};
-pub use stored::{Retention, StoredEvent};
+pub use store::{EventStore, Inserted, MemoryExpectations, MemoryStore, StoreError};
+pub use stored::{Part, Retention, StoredEvent};
 
 /// A moment in time. Always an argument here, never read from a clock.
 pub type Timestamp = jiff::Timestamp;

@@ -93,13 +93,14 @@ impl Message {
         let (payload, payload_text) = match detail {
             // What is perishable stays where it perishes.
             _ if event.perishable => (None, None),
+            _ if event.parts.is_some() => (None, None),
             MessageDetail::Reference => (None, None),
             MessageDetail::Full => match serde_json::from_slice::<Box<RawValue>>(&event.body) {
                 Ok(json) => (Some(json), None),
                 Err(_) => (None, Some(String::from_utf8_lossy(&event.body).into_owned())),
             },
         };
-        Self {
+        let message = Self {
             specversion: "1.0".to_owned(),
             id: event.id.clone(),
             source: event.source.clone(),
@@ -119,7 +120,9 @@ impl Message {
                 payload,
                 payload_text,
             },
-        }
+        };
+        // What is in parts is not at hand here, and too much for a message.
+        if detail == MessageDetail::Full && event.parts.is_some() { message.without_payload() } else { message }
     }
 
     /// The message without the callback's payload, for one that would be larger than a message may be.

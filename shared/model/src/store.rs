@@ -5,7 +5,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use crate::{Event, Retention, StoredEvent};
+use crate::{Event, Expectation, Expectations, Registered, Retention, StoredEvent, Unavailable};
 
 /// What became of an insert.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,5 +64,27 @@ impl EventStore for MemoryStore {
         }
         kept.events.insert(stored.id.clone(), stored);
         Ok(Inserted::Fresh)
+    }
+}
+
+/// Expectations in memory, for tests.
+#[derive(Default)]
+pub struct MemoryExpectations(Mutex<BTreeMap<String, Expectation>>);
+
+impl Expectations for MemoryExpectations {
+    async fn find(&self, code_sha256: &str) -> Result<Option<Expectation>, Unavailable> {
+        Ok(self.0.lock().unwrap_or_else(PoisonError::into_inner).get(code_sha256).cloned())
+    }
+
+    async fn register(&self, expectation: &Expectation) -> Result<Registered, StoreError> {
+        let mut expectations = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match expectations.get(&expectation.code_sha256) {
+            Some(known) if known.is_same_as(expectation) => Ok(Registered::Same),
+            Some(_) => Ok(Registered::Conflict),
+            None => {
+                expectations.insert(expectation.code_sha256.clone(), expectation.clone());
+                Ok(Registered::Fresh)
+            }
+        }
     }
 }

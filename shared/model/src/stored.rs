@@ -40,9 +40,15 @@ pub struct StoredEvent {
     pub received_at: Timestamp,
     /// References and codes beside the verdict (M).
     pub details: Details,
-    /// The body as it came (B).
+    /// What the check of authenticity found out, by which it can be verified again (M); absent where there is nothing.
+    #[serde(default, skip_serializing_if = "Details::is_empty")]
+    pub evidence: Details,
+    /// The body as it came (B). Empty if it is in parts.
     #[serde(with = "serde_bytes")]
     pub body: Vec<u8>,
+    /// In how many [parts](Part) the body is (N), where it is too large for the item; absent where it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parts: Option<u16>,
     /// The day of `received_at` and a shard of it (S), such as `2026-01-31#5`.
     pub day: String,
     /// When DynamoDB may delete the item (N, seconds since 1970).
@@ -55,6 +61,33 @@ pub struct StoredEvent {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_false(value: &bool) -> bool {
     !*value
+}
+
+/// A part of a body that is too large for one item. It is put in the same transaction as its event.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct Part {
+    /// Partition key (S): the event's.
+    #[serde(rename = "pk")]
+    pub subject: String,
+    /// Sort key (S): `part#`, the event's id, `#` and the number in three digits, from 000.
+    #[serde(rename = "sk")]
+    pub sort_key: String,
+    /// The bytes (B).
+    #[serde(with = "serde_bytes")]
+    pub body: Vec<u8>,
+    /// When DynamoDB may delete the item, as its event.
+    pub expires_at: i64,
+}
+
+impl Part {
+    /// How much of a body fits one item, which may have 400 KB: the rest is for all else in it.
+    pub const BYTES: usize = 300 * 1024;
+
+    /// What the sort keys of all parts of an event begin with.
+    #[must_use]
+    pub fn prefix(event_id: &str) -> String {
+        format!("part#{event_id}#")
+    }
 }
 
 /// How long events are kept.
@@ -97,11 +130,39 @@ impl StoredEvent {
             occurred_at: event.occurred_at,
             received_at: event.received_at,
             details: event.details.clone(),
+            evidence: event.evidence.clone(),
             body: event.body.to_vec(),
+            parts: None,
             day: format!("{}#{shard}", event.received_at.strftime("%Y-%m-%d")),
             expires_at: event.received_at.as_second().saturating_add(retention.as_secs()),
             perishable: event.perishable,
         }
+    }
+
+    /// The item and the parts of its body, if that is too large to be in it.
+    #[must_use]
+    pub fn into_items(mut self) -> (Self, Vec<Part>) {
+        if self.body.len() <= Part::BYTES {
+            return (self, Vec::new());
+        }
+        let body = std::mem::take(&mut self.body);
+        let part = |(number, bytes): (u16, &[u8])| Part {
+            subject: self.subject.clone(),
+            sort_key: format!("{}{number:03}", Part::prefix(&self.id)),
+            body: bytes.to_vec(),
+            expires_at: self.expires_at,
+        };
+        let parts: Vec<Part> = (0..).zip(body.chunks(Part::BYTES)).map(part).collect();
+        self.parts = u16::try_from(parts.len()).ok();
+        (self, parts)
+    }
+
+    /// The event with its body from these parts, in their order.
+    #[must_use]
+    pub fn with_parts(mut self, parts: impl IntoIterator<Item = Part>) -> Self {
+        self.body = parts.into_iter().flat_map(|part| part.body).collect();
+        self.parts = None;
+        self
     }
 
     /// Whether it is an instruction to deliver a password or a link, rather than a verdict.

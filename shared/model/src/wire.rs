@@ -1,6 +1,11 @@
 //! Reading what providers send rather than what they document.
 
-use std::{borrow::Cow, collections::BTreeMap, fmt, marker::PhantomData};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    marker::PhantomData,
+};
 
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
@@ -48,7 +53,16 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
 }
 
 /// The members of a JSON object in their order, with their values as they stand in its text. A name that is repeated is there as often.
-pub(crate) struct Members<'a>(pub(crate) Vec<(Cow<'a, str>, &'a RawValue)>);
+pub struct Members<'a>(pub Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl Members<'_> {
+    /// Whether a name is there more than once: two readers could take it for different values.
+    #[must_use]
+    pub fn has_repeats(&self) -> bool {
+        let mut names = BTreeSet::new();
+        !self.0.iter().all(|(name, _)| names.insert(name))
+    }
+}
 
 impl<'de> Deserialize<'de> for Members<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -5,8 +5,11 @@ use std::{net::IpAddr, time::Duration};
 use aws_config::{BehaviorVersion, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
 use ipnet::IpNet;
 use model::MessageDetail;
+use serde::de::DeserializeOwned;
 
-use crate::{AllowedNetworks, Cached, DynamoStore, Error, Secrets, SqsQueue, Vault, config, http::now};
+use crate::{
+    AllowedNetworks, Cached, DynamoExpectations, DynamoStore, Error, Secrets, SqsQueue, Vault, config, http::now,
+};
 
 /// AWS, as the environment describes it, with the patience that its callers have.
 #[derive(Debug)]
@@ -44,6 +47,25 @@ impl Aws {
         Ok(DynamoStore::new(aws_sdk_dynamodb::Client::new(&self.config), table, config::retention()?))
     }
 
+    /// The expectations table that the environment names.
+    ///
+    /// # Errors
+    /// If it names none.
+    pub fn expectations(&self) -> Result<DynamoExpectations, Error> {
+        let client = aws_sdk_dynamodb::Client::new(&self.config);
+        Ok(DynamoExpectations::new(client, config::EXPECTATIONS_TABLE.require()?))
+    }
+
+    /// The issuers that the environment names, as JSON, to be read by who knows what an issuer is.
+    ///
+    /// # Errors
+    /// If it names none, or they are not understood.
+    pub fn issuers<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        let text = config::ISSUERS.require()?;
+        Ok(serde_json::from_str(&text)
+            .map_err(|error| config::ISSUERS.invalid(format!("is not understood ({error})")))?)
+    }
+
     /// The provider's secret that the environment names, looked up once.
     ///
     /// # Errors
@@ -74,7 +96,8 @@ impl Aws {
     }
 
     /// How long a look-up may take while a provider waits: what it finds must be used, and the event kept, before the provider gives up.
-    fn patience(&self) -> Duration {
+    #[must_use]
+    pub fn patience(&self) -> Duration {
         self.budget / 4
     }
 

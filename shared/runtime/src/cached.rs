@@ -17,6 +17,9 @@ pub trait LookUp: Send + Sync {
     /// What it is called in the log.
     const WHAT: &'static str;
 
+    /// How old a value may grow while it cannot be looked up again; as old as it gets, if that does no harm.
+    const MAX_AGE: SignedDuration = SignedDuration::MAX;
+
     /// Looks it up.
     ///
     /// # Errors
@@ -67,7 +70,8 @@ impl<L: LookUp> Cached<L> {
         if known.value.as_ref().is_none_or(|(_, at)| now.duration_since(*at) >= Self::TTL) {
             self.refresh(&mut known, now, self.patience).await;
         }
-        known.value.as_ref().map(|(value, _)| value.clone())
+        let young = known.value.as_ref().filter(|(_, at)| now.duration_since(*at) < L::MAX_AGE);
+        young.map(|(value, _)| value.clone())
     }
 
     /// The value, looked up now. None if that fails, or if the last look-up is less than [`COOL_DOWN`](Self::COOL_DOWN) ago.

@@ -23,6 +23,12 @@ pub(crate) struct Variable {
 
 pub(crate) const EVENTS_TABLE: Variable =
     Variable { name: "EVENTS_TABLE", purpose: "the name of the DynamoDB table that keeps the events" };
+pub(crate) const EXPECTATIONS_TABLE: Variable =
+    Variable { name: "EXPECTATIONS_TABLE", purpose: "the name of the DynamoDB table that keeps what is expected" };
+pub(crate) const ISSUERS: Variable = Variable {
+    name: "ISSUERS",
+    purpose: "the issuers whose tokens are trusted, a JSON array of {\"issuer\", \"jwks_url\", \"algorithms\"}",
+};
 pub(crate) const EVENT_RETENTION_DAYS: Variable =
     Variable { name: "EVENT_RETENTION_DAYS", purpose: "for how many days an event is kept, 365 if unset" };
 pub(crate) const PERISHABLE_SECONDS: Variable = Variable {

@@ -67,8 +67,20 @@ impl TryFrom<GatewayRequest> for Request {
 /// If Lambda's Runtime API fails.
 pub async fn serve<P: Provider>(provider: P, store: impl EventStore) -> Result<(), Error> {
     let (provider, store) = (&provider, &store);
+    serve_http(move |request| answer(provider, store, request, now())).await
+}
+
+/// Serves HTTP requests until Lambda ends the process.
+///
+/// # Errors
+/// If Lambda's Runtime API fails.
+pub async fn serve_http<F: Future<Output = ApiGatewayV2httpResponse>>(
+    answer: impl Fn(GatewayRequest) -> F,
+) -> Result<(), Error> {
+    let answer = &answer;
     lambda_runtime::run(service_fn(move |event: LambdaEvent<GatewayRequest>| async move {
-        Ok::<_, Error>(answer(provider, store, event.payload, now()).await)
+        // Boxed, or the type of everything awaited in here grows beyond what the compiler lays out.
+        Ok::<_, Error>(Box::pin(answer(event.payload)).await)
     }))
     .await
 }
@@ -115,7 +127,9 @@ const NOTHING: &str = "{}";
 #[error("not done within {} ms", .0.as_millis())]
 struct TookTooLong(Duration);
 
-fn respond(status_code: i64, body: &'static str) -> ApiGatewayV2httpResponse {
+/// An answer with this JSON as its body.
+#[must_use]
+pub fn respond(status_code: i64, body: &str) -> ApiGatewayV2httpResponse {
     let mut response = ApiGatewayV2httpResponse::default();
     response.status_code = status_code;
     response.headers = HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))]);

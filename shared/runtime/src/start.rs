@@ -26,6 +26,7 @@ fn log_as_json() {
     let targets = Targets::new().with_default(LevelFilter::WARN).with_targets([
         ("runtime", LevelFilter::INFO),
         ("publisher", LevelFilter::INFO),
+        ("expectations", LevelFilter::INFO),
         ("lambda_runtime", LevelFilter::INFO),
     ]);
     let json = tracing_subscriber::fmt::layer().json().flatten_event(true).with_span_list(false);
@@ -34,7 +35,8 @@ fn log_as_json() {
 }
 
 /// An error and what it came from, in one line. Never prints with `{:?}`, which would show the SDK's requests and responses.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

@@ -3,7 +3,7 @@
 use aws_sdk_dynamodb::{
     Client,
     config::retry::{ClassifyRetry, RetryAction},
-    error::SdkError,
+    error::{BuildError, SdkError},
     operation::{put_item::PutItemError, transact_write_items::TransactWriteItemsError},
     types::{
         AttributeValue, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
@@ -11,11 +11,12 @@ use aws_sdk_dynamodb::{
     },
 };
 use aws_smithy_runtime_api::client::interceptors::context::InterceptorContext;
-use model::{Event, EventStore, Head, Inserted, Retention, StoreError, StoredEvent};
+use model::{Event, EventStore, Head, Inserted, Part, Retention, StoreError, StoredEvent};
 use serde::Serialize;
 
 /// Events in DynamoDB: one conditional PutItem each, which is the event, the record of its having been seen, and the outbox entry. For an
-/// event that can recur, one TransactWriteItems: the event, and the head by which a repeat of it is known.
+/// event that can recur, or whose body is too large for one item, one TransactWriteItems: the event, the head by which a repeat of it is
+/// known, the parts of the body.
 #[derive(Debug, Clone)]
 pub struct DynamoStore {
     client: Client,
@@ -57,29 +58,38 @@ impl DynamoStore {
         }
     }
 
-    async fn put_with_head(&self, event: StoredEvent, head: &Head) -> Result<Inserted, StoreError> {
-        let head_item = HeadItem {
-            pk: &event.subject,
-            sk: &head.sort_key,
-            latest: &head.latest,
-            // As long as its event: what comes later than that is news.
-            expires_at: event.expires_at,
-        };
+    /// Puts an event together with its head, the parts of its body, or both.
+    async fn put_together(
+        &self,
+        event: StoredEvent,
+        head: Option<&Head>,
+        parts: Vec<Part>,
+    ) -> Result<Inserted, StoreError> {
         let put = || Put::builder().table_name(&self.table);
-        let head = put()
-            .set_item(Some(serde_dynamo::to_item(&head_item).map_err(failed)?))
-            .condition_expression("attribute_not_exists(pk) OR latest <> :latest")
-            .expression_attribute_values(":latest", AttributeValue::S(head.latest.clone()));
-        let event = put().set_item(Some(serde_dynamo::to_item(&event).map_err(failed)?)).condition_expression(IS_NEW);
-        let write = |put: Put| TransactWriteItem::builder().put(put).build();
-        let written = self
-            .client
-            .transact_write_items()
-            .transact_items(write(event.build().map_err(failed)?))
-            .transact_items(write(head.build().map_err(failed)?))
-            .send()
-            .await;
-        match written {
+        let mut puts = Vec::with_capacity(parts.len() + 2);
+        if let Some(head) = head {
+            let item = HeadItem {
+                pk: &event.subject,
+                sk: &head.sort_key,
+                latest: &head.latest,
+                // As long as its event: what comes later than that is news.
+                expires_at: event.expires_at,
+            };
+            let put = put()
+                .set_item(Some(serde_dynamo::to_item(item).map_err(failed)?))
+                .condition_expression("attribute_not_exists(pk) OR latest <> :latest")
+                .expression_attribute_values(":latest", AttributeValue::S(head.latest.clone()));
+            puts.push(put);
+        }
+        for part in parts {
+            puts.push(put().set_item(Some(serde_dynamo::to_item(part).map_err(failed)?)));
+        }
+        let event = serde_dynamo::to_item(event).map_err(failed)?;
+        puts.push(put().set_item(Some(event)).condition_expression(IS_NEW));
+
+        let writes = puts.into_iter().map(|put| Ok(TransactWriteItem::builder().put(put.build()?).build()));
+        let writes = writes.collect::<Result<_, BuildError>>().map_err(failed)?;
+        match self.client.transact_write_items().set_transact_items(Some(writes)).send().await {
             Ok(_) => Ok(Inserted::Fresh),
             Err(SdkError::ServiceError(e)) if was_canceled_for(e.err(), "ConditionalCheckFailed") => {
                 Ok(Inserted::Duplicate)
@@ -87,21 +97,52 @@ impl DynamoStore {
             Err(error) => Err(failed(error)),
         }
     }
+
+    /// The event with this subject and id, with its whole body.
+    ///
+    /// # Errors
+    /// If the table cannot be read.
+    pub async fn find(&self, subject: &str, id: &str) -> Result<Option<StoredEvent>, StoreError> {
+        let text = |text: &str| AttributeValue::S(text.to_owned());
+        let get = self.client.get_item().table_name(&self.table).consistent_read(true);
+        let got = get.key("pk", text(subject)).key("sk", text(id)).send().await.map_err(failed)?;
+        let Some(item) = got.item else { return Ok(None) };
+        let event: StoredEvent = serde_dynamo::from_item(item).map_err(failed)?;
+        if event.parts.is_none() {
+            return Ok(Some(event));
+        }
+        let mut pages = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .consistent_read(true)
+            .key_condition_expression("pk = :subject AND begins_with(sk, :prefix)")
+            .expression_attribute_values(":subject", text(subject))
+            .expression_attribute_values(":prefix", text(&Part::prefix(id)))
+            .into_paginator()
+            .items()
+            .send();
+        let mut parts: Vec<Part> = Vec::new();
+        while let Some(part) = pages.next().await {
+            parts.push(serde_dynamo::from_item(part.map_err(failed)?).map_err(failed)?);
+        }
+        Ok(Some(event.with_parts(parts)))
+    }
 }
 
 const IS_NEW: &str = "attribute_not_exists(pk)";
 
 impl EventStore for DynamoStore {
     async fn insert(&self, event: &Event) -> Result<Inserted, StoreError> {
-        let stored = StoredEvent::new(event, self.retention);
+        let (stored, parts) = StoredEvent::new(event, self.retention).into_items();
         match event.head() {
-            None => self.put(stored).await,
-            Some(head) => self.put_with_head(stored, head).await,
+            None if parts.is_empty() => self.put(stored).await,
+            head => self.put_together(stored, head, parts).await,
         }
     }
 }
 
-fn failed(error: impl std::error::Error + Send + Sync + 'static) -> StoreError {
+pub(crate) fn failed(error: impl std::error::Error + Send + Sync + 'static) -> StoreError {
     StoreError(error.into())
 }
 

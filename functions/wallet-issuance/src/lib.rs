@@ -1,0 +1,68 @@
+//! The wallet gateway's callbacks about issuances (`POST /callbacks/wallet/issuance`): what came of issuing one credential to a wallet.
+//!
+//! Follows the gateway's document "Services CallBack" (Namirial publishes the same API). A callback is known by a code that init returned, and that was
+//! announced here before (see functions/expectations). A request for several credentials gets a callback for each, and possibly several: the last
+//! one says `completed`.
+
+mod payload;
+
+use std::time::Duration;
+
+use model::{
+    AuthError, Expectations, Identity, Outcome, Parsed, Provider, ProviderName, Request, Subject, Timestamp,
+    Unrecognized, Verified, is_state, one_time_code, wire,
+};
+use serde_json::Value;
+
+/// The wallet gateway, with what is expected of it.
+pub struct WalletIssuance<E> {
+    expectations: E,
+}
+
+impl<E: Expectations> WalletIssuance<E> {
+    /// The provider whose callbacks are expected.
+    pub fn new(expectations: E) -> Self {
+        Self { expectations }
+    }
+}
+
+impl<E: Expectations> Provider for WalletIssuance<E> {
+    const NAME: ProviderName = ProviderName::new("wallet");
+    const SOURCE: &'static str = "/callbacks/wallet/issuance";
+    const ACKNOWLEDGEMENT: &'static str = "{}";
+    // Not published; what other providers give.
+    const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+
+    async fn authenticate(&self, request: &Request, _now: Timestamp) -> Result<Verified, AuthError> {
+        one_time_code(request, &self.expectations).await
+    }
+
+    fn parse(&self, verified: &Verified) -> Result<Parsed, Unrecognized> {
+        let code_sha256 = verified.evidence().get("code_sha256").and_then(Value::as_str).unwrap_or_default();
+        let by_code = || Subject::new(code_sha256).ok();
+        let callback: payload::Callback =
+            wire::from_json(verified.body()).map_err(|unrecognized| unrecognized.about(by_code()))?;
+        let state = callback.state.as_deref().filter(|state| is_state(state));
+        let subject = state.and_then(|state| Subject::new(state).ok()).or_else(by_code);
+        let missing = |field: &str| Unrecognized::missing(field).about(subject.clone());
+        let template = callback.template_id.ok_or_else(|| missing("template_id"))?;
+        let status = callback.status.ok_or_else(|| missing("status"))?;
+        let completed = match callback.completed.as_deref() {
+            Some("true") => true,
+            Some("false") => false,
+            _ => return Err(missing("completed")),
+        };
+
+        let (outcome, reason) =
+            if status == "Issued" { (Outcome::Approved, None) } else { (Outcome::Failed, Some(wire::code(&status))) };
+        let subject = subject.clone().ok_or_else(|| missing("code"))?;
+        let fields = [code_sha256, &template, &status, if completed { "completed" } else { "in progress" }];
+        let details = [
+            ("template_id", Some(wire::code(&template).into())),
+            ("status", Some(wire::code(&status).into())),
+            ("completed", Some(completed.into())),
+        ];
+        let identity = Identity::of(fields.map(Some));
+        Ok(Parsed::new("issuance", subject, identity, outcome).because(reason).with_details(details))
+    }
+}

@@ -1,0 +1,19 @@
+//! What the wallet gateway posts about an issuance.
+
+use model::wire;
+use serde::Deserialize;
+
+/// The body of a callback: one credential. The code is gone already.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Callback {
+    #[serde(default, deserialize_with = "wire::text")]
+    pub(crate) state: Option<String>,
+    /// A number here, where the verification's callback has strings.
+    #[serde(default, deserialize_with = "wire::text")]
+    pub(crate) template_id: Option<String>,
+    #[serde(default, deserialize_with = "wire::text")]
+    pub(crate) status: Option<String>,
+    /// Whether gateway and wallet are done with each other.
+    #[serde(default, deserialize_with = "wire::text")]
+    pub(crate) completed: Option<String>,
+}

@@ -1,0 +1,168 @@
+//! The wallet gateway's callbacks about verifications (`POST /callbacks/wallet/verification`): what came of each credential that a wallet was asked
+//! for, with a token signed by the gateway.
+//!
+//! Follows the gateway's document "Services CallBack" (Namirial publishes the same API). A callback is known by a code that init returned, and that was
+//! announced here before (see functions/expectations). Its tokens are another matter: each is verified for itself, and one that is not trusted
+//! never counts as a verified claim.
+
+pub mod issuers;
+pub mod keys;
+pub mod payload;
+pub mod token;
+
+use std::{sync::Arc, time::Duration};
+
+use issuers::TrustedIssuers;
+use keys::{JwksUrl, KeySet};
+use model::{
+    AuthError, Expectations, Identity, Outcome, Parsed, Provider, ProviderName, Request, Subject, Timestamp,
+    Unrecognized, Verified, one_time_code, wire,
+};
+use payload::{Callback, Credential};
+use runtime::LookUp;
+use serde_json::{Map, Value, json};
+use token::Untrusted;
+
+/// The wallet gateway, with what is expected of it and the issuers of its tokens.
+pub struct WalletVerification<E, L: LookUp = JwksUrl> {
+    expectations: E,
+    issuers: TrustedIssuers<L>,
+}
+
+impl<E: Expectations, L: LookUp<Value = Arc<KeySet>>> WalletVerification<E, L> {
+    /// The provider whose callbacks are expected, with tokens of these issuers.
+    pub fn new(expectations: E, issuers: TrustedIssuers<L>) -> Self {
+        Self { expectations, issuers }
+    }
+
+    /// What verifying the tokens of a callback came to, by their templates. Those of credentials that are not complete do not count.
+    async fn verify_tokens(&self, callback: &Callback, now: Timestamp) -> Value {
+        let mut tokens = Map::new();
+        for (template, credential) in callback.credentials.iter().filter(|(_, credential)| credential.is_completed()) {
+            let verified = match credential.token.as_deref() {
+                Some(token) => self.issuers.verify(token, now).await,
+                None => Err(Untrusted::Missing),
+            };
+            let evidence = match verified {
+                Ok(trusted) => json!({ "trusted": trusted.to_evidence() }),
+                Err(untrusted) => json!({ "untrusted": untrusted.code() }),
+            };
+            tokens.insert(template.clone(), evidence);
+        }
+        tokens.into()
+    }
+}
+
+impl<E: Expectations, L: LookUp<Value = Arc<KeySet>>> Provider for WalletVerification<E, L> {
+    const NAME: ProviderName = ProviderName::new("wallet");
+    const SOURCE: &'static str = "/callbacks/wallet/verification";
+    const ACKNOWLEDGEMENT: &'static str = "{}";
+    // Not published; what other providers give.
+    const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+    // Portraits in tokens make several hundred KB normal.
+    const MAX_BODY_BYTES: usize = 3 * 1024 * 1024;
+
+    async fn authenticate(&self, request: &Request, now: Timestamp) -> Result<Verified, AuthError> {
+        let verified = one_time_code(request, &self.expectations).await?;
+        // The callback is the gateway's. What its tokens are worth is found out here, where there are keys and a clock.
+        match Callback::read(verified.body()) {
+            Ok(callback) => {
+                let tokens = self.verify_tokens(&callback, now).await;
+                Ok(verified.with_evidence("tokens", tokens))
+            }
+            Err(_) => Ok(verified),
+        }
+    }
+
+    fn parse(&self, verified: &Verified) -> Result<Parsed, Unrecognized> {
+        parse(verified)
+    }
+}
+
+/// What came of one credential.
+enum Verdict<'a> {
+    /// It was presented, and its token is trusted.
+    Approved { verification_id: Option<&'a str> },
+    /// The gateway says so.
+    Failed { status: String },
+    /// The gateway says that it was presented, and its token is not trusted.
+    Untrusted { reason: &'a str },
+    /// It was asked for, and nothing is said of it.
+    Missing,
+}
+
+fn parse(verified: &Verified) -> Result<Parsed, Unrecognized> {
+    let evidence = verified.evidence();
+    let code_sha256 = evidence.get("code_sha256").and_then(Value::as_str).unwrap_or_default();
+    let by_code = || Subject::new(code_sha256).ok();
+    let callback = Callback::read(verified.body()).map_err(|unrecognized| unrecognized.about(by_code()))?;
+    let subject = callback.state.as_deref().and_then(|state| Subject::new(state).ok()).or_else(by_code);
+    let subject = subject.ok_or_else(|| Unrecognized::missing("code"))?;
+
+    let tokens = evidence.get("tokens");
+    let given = callback.credentials.iter().map(|(template, credential)| {
+        (template.as_str(), verdict(credential, tokens.and_then(|tokens| tokens.get(template))))
+    });
+    let expected = evidence.get("template_ids").and_then(Value::as_array).into_iter().flatten();
+    let missing = expected
+        .filter_map(Value::as_str)
+        .filter(|template| !callback.credentials.contains_key(*template))
+        .map(|template| (template, Verdict::Missing));
+    let verdicts: Vec<(&str, Verdict<'_>)> = given.chain(missing).collect();
+
+    let any = |is: fn(&Verdict<'_>) -> bool| verdicts.iter().any(|(_, verdict)| is(verdict));
+    let outcome = if any(|verdict| matches!(verdict, Verdict::Failed { .. } | Verdict::Missing)) {
+        Outcome::Failed
+    } else if any(|verdict| matches!(verdict, Verdict::Untrusted { .. })) {
+        // Complete, says the gateway; not signed by whom we trust, say we. A human has to look.
+        Outcome::Review
+    } else {
+        Outcome::Approved
+    };
+    let reasons = verdicts.iter().filter_map(|(_, verdict)| match verdict {
+        Verdict::Approved { .. } => None,
+        Verdict::Failed { status } => Some(status.clone()),
+        Verdict::Untrusted { reason } => Some((*reason).to_owned()),
+        Verdict::Missing => Some("credential_missing".to_owned()),
+    });
+    let credentials: Map<String, Value> =
+        verdicts.iter().map(|(template, verdict)| ((*template).to_owned(), describe(verdict))).collect();
+
+    let parsed = Parsed::new("verification", subject, identity(code_sha256, &callback, tokens), outcome);
+    Ok(parsed.because(reasons).with_details([("credentials", Some(credentials.into()))]))
+}
+
+fn verdict<'a>(credential: &Credential, evidence: Option<&'a Value>) -> Verdict<'a> {
+    if !credential.is_completed() {
+        return Verdict::Failed { status: wire::code(credential.status.as_deref().unwrap_or("STATUS_MISSING")) };
+    }
+    match evidence.and_then(|evidence| evidence.get("trusted")) {
+        Some(trusted) => Verdict::Approved { verification_id: trusted.get("verification_id").and_then(Value::as_str) },
+        None => {
+            let reason = evidence.and_then(|evidence| evidence.get("untrusted")).and_then(Value::as_str);
+            Verdict::Untrusted { reason: reason.unwrap_or(Untrusted::Missing.code()) }
+        }
+    }
+}
+
+fn describe(verdict: &Verdict<'_>) -> Value {
+    match verdict {
+        Verdict::Approved { verification_id } => json!({ "verdict": "approved", "verification_id": verification_id }),
+        Verdict::Failed { status } => json!({ "verdict": "failed", "status": status }),
+        Verdict::Untrusted { reason } => json!({ "verdict": "untrusted", "reason": reason }),
+        Verdict::Missing => json!({ "verdict": "failed", "reason": "credential_missing" }),
+    }
+}
+
+/// The code, and of each credential the status and the token's digest. One that could not be verified for want of keys is not the same as
+/// when there are keys again: it may come to another verdict then.
+fn identity(code_sha256: &str, callback: &Callback, tokens: Option<&Value>) -> Identity {
+    let mut fields = vec![Some(code_sha256.to_owned())];
+    for (template, Credential { token, status }) in &callback.credentials {
+        let digest = token.as_deref().map(model::Expectation::code_hash);
+        let untrusted = tokens.and_then(|tokens| tokens.get(template)?.get("untrusted")?.as_str());
+        let unavailable = untrusted.filter(|code| *code == Untrusted::KeysUnavailable.code());
+        fields.extend([Some(template.clone()), status.clone(), digest, unavailable.map(str::to_owned)]);
+    }
+    Identity::of(fields.iter().map(Option::as_deref))
+}

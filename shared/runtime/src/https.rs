@@ -1,0 +1,101 @@
+//! Fetching small documents from the web, such as an issuer's keys.
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use lambda_http::http::{StatusCode, Uri};
+
+use crate::Error;
+
+/// A client for HTTPS, and for HTTP on this machine. It follows no redirects.
+#[derive(Debug, Clone)]
+pub struct Https(Client<HttpsConnector<HttpConnector>, Empty<Bytes>>);
+
+impl Https {
+    /// A client that trusts the system's root certificates.
+    ///
+    /// # Errors
+    /// If there are none.
+    pub fn new() -> Result<Self, Error> {
+        let provider = rustls::crypto::aws_lc_rs::default_provider();
+        let connector = HttpsConnectorBuilder::new()
+            .with_provider_and_native_roots(provider)?
+            .https_or_http()
+            .enable_http1()
+            .build();
+        Ok(Self(Client::builder(TokioExecutor::new()).build(connector)))
+    }
+
+    /// Fetches a document of at most so many bytes.
+    ///
+    /// # Errors
+    /// If it is answered with another status than 200, or is larger, or not at all.
+    pub async fn get(&self, url: &str, limit: usize) -> Result<Bytes, Error> {
+        let url: Uri = url.parse()?;
+        if url.scheme_str() != Some("https") && !is_loopback(&url) {
+            return Err("only https is fetched, and http from this machine".into());
+        }
+        let response = self.0.get(url).await?;
+        if response.status() != StatusCode::OK {
+            return Err(format!("answered with status {}", response.status().as_u16()).into());
+        }
+        Ok(Limited::new(response.into_body(), limit).collect().await?.to_bytes())
+    }
+}
+
+fn is_loopback(url: &Uri) -> bool {
+    let host = url.host().unwrap_or_default();
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+    };
+
+    use super::*;
+
+    /// What comes of fetching up to 16 bytes from a server that answers with this.
+    async fn fetch(answer: &'static str) -> Result<Bytes, Error> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/keys", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            let (mut connection, _) = listener.accept().await.unwrap();
+            let _ = connection.read(&mut [0; 1024]).await;
+            let _ = connection.write_all(answer.as_bytes()).await;
+        });
+        Https::new().unwrap().get(&url, 16).await
+    }
+
+    #[tokio::test]
+    async fn a_small_document_is_fetched() {
+        assert_eq!(fetch("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").await.unwrap(), "{}");
+    }
+
+    #[tokio::test]
+    async fn a_large_one_an_error_and_a_redirect_are_not() {
+        assert!(fetch("HTTP/1.1 200 OK\r\ncontent-length: 17\r\n\r\n0123456789abcdefg").await.is_err());
+        assert!(fetch("HTTP/1.1 500 No\r\ncontent-length: 2\r\n\r\n{}").await.is_err());
+        assert!(fetch("HTTP/1.1 302 Found\r\nlocation: /elsewhere\r\ncontent-length: 0\r\n\r\n").await.is_err());
+    }
+
+    #[tokio::test]
+    async fn plain_http_is_for_this_machine_only() {
+        let https = Https::new().unwrap();
+        for url in
+            ["http://192.0.2.1/", "http://example.com/", "http://127.0.0.1.example.com/", "file:///etc/hosts", ""]
+        {
+            assert!(https.get(url, 16).await.is_err(), "{url}");
+        }
+        for url in ["http://localhost:1/", "http://127.9.9.9/", "http://[::1]/"] {
+            assert!(is_loopback(&url.parse().unwrap()), "{url}");
+        }
+    }
+}
