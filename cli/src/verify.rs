@@ -1,12 +1,13 @@
 //! `callbacks verify`: verifies a stored event's tokens again.
 
-use std::process::ExitCode;
+use std::{collections::BTreeMap, process::ExitCode};
 
 use anyhow::{Context as _, bail};
 use clap::Args;
-use model::{Retention, StoredEvent};
+use model::{Outcome, Retention, Timestamp};
 use runtime::DynamoStore;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 use wallet_verification::{issuers::verify_again, payload::Callback};
 
 use crate::{
@@ -36,60 +37,99 @@ pub struct Verify {
 impl Verify {
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
         let stack = self.target.resolve().await?;
-        let connections = stack.connect().await;
-        let event = self.find(&stack, &connections).await?;
-        let callback = Callback::read(&event.body).map_err(|_| ()).ok().filter(|_| event.kind == "wallet.verification");
-        let Some(callback) = callback else {
-            bail!("the event is a {}: only a wallet.verification has tokens", event.kind);
-        };
-
-        let tokens = event.evidence.get("tokens");
-        let mut all_confirmed = true;
-        let mut credentials = serde_json::Map::new();
-        for (template, credential) in &callback.credentials {
-            let evidence = tokens.and_then(|tokens| tokens.get(template));
-            let trusted = evidence.and_then(|evidence| evidence.get("trusted"));
-            let result = match (trusted, &credential.token) {
-                (Some(evidence), Some(token)) => match verify_again(token, evidence, event.received_at) {
-                    Ok(()) => json!({ "verified": true, "key": evidence.get("key") }),
-                    Err(untrusted) => {
-                        all_confirmed = false;
-                        json!({ "verified": false, "reason": untrusted.code() })
-                    }
-                },
-                _ => json!({ "verified": Value::Null, "reason": "it was not trusted then" }),
-            };
-            credentials.insert(template.clone(), result);
-        }
-
+        let confirmation = confirm(&stack, &self.id, self.subject.as_deref()).await?;
         if self.json {
-            println!(
-                "{}",
-                json!({ "id": event.id, "subject": event.subject, "outcome": event.outcome, "credentials": credentials })
-            );
+            println!("{}", serde_json::to_string(&confirmation)?);
         } else {
-            println!("{} received {}, outcome {}", event.id, event.received_at, event.outcome.as_str());
-            for (template, result) in &credentials {
-                let word = match result.get("verified") {
-                    Some(Value::Bool(true)) => "verified again".to_owned(),
-                    Some(Value::Bool(false)) => format!("NOT CONFIRMED: {}", result["reason"]),
-                    _ => "not trusted then".to_owned(),
+            let Confirmation { id, received_at, outcome, credentials } = &confirmation;
+            println!("{id}  received {received_at}, outcome {}", outcome.as_str());
+            for (template, result) in credentials {
+                let words = match result {
+                    Confirmed::Again { .. } => "verified again".to_owned(),
+                    Confirmed::NoMore { reason } => format!("NOT CONFIRMED: {reason}"),
+                    Confirmed::NeverTrusted => "was not trusted then".to_owned(),
                 };
-                println!("  template {template}: {word}");
+                println!("  template {template}: {words}");
             }
         }
-        Ok(if all_confirmed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        Ok(if confirmation.holds() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
+}
 
-    async fn find(&self, stack: &Stack, connections: &Connections) -> anyhow::Result<StoredEvent> {
-        let subject = match &self.subject {
-            Some(subject) => subject.clone(),
-            None => search(&self.id, stack, connections).await?,
-        };
-        let store = DynamoStore::new(connections.dynamodb.clone(), stack.events_table.clone(), Retention::default());
-        let found = store.find(&subject, &self.id).await.context("failed to read the events table")?;
-        found.with_context(|| format!("there is no event {} with this subject", self.id))
+/// What verifying an event again came to.
+#[derive(Debug, Serialize)]
+pub struct Confirmation {
+    /// The event's id.
+    pub id: String,
+    /// When it came.
+    pub received_at: Timestamp,
+    /// The verdict it has.
+    pub outcome: Outcome,
+    /// Each credential, by its template.
+    pub credentials: BTreeMap<String, Confirmed>,
+}
+
+impl Confirmation {
+    /// Whether every token that was trusted is confirmed.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        !self.credentials.values().any(|result| matches!(result, Confirmed::NoMore { .. }))
     }
+}
+
+/// What verifying a token again came to.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Confirmed {
+    /// It was trusted, and is.
+    Again {
+        /// The public key, as a JWK.
+        key: Value,
+    },
+    /// It was trusted, and would not be.
+    NoMore {
+        /// Why not.
+        reason: &'static str,
+    },
+    /// It was not trusted in the first place.
+    NeverTrusted,
+}
+
+/// Verifies the tokens of a stored event again.
+///
+/// # Errors
+/// If there is no such event, or it has no tokens.
+pub async fn confirm(stack: &Stack, id: &str, subject: Option<&str>) -> anyhow::Result<Confirmation> {
+    let connections = stack.connect().await;
+    let subject = match subject {
+        Some(subject) => subject.to_owned(),
+        None => search(id, stack, &connections).await?,
+    };
+    let store = DynamoStore::new(connections.dynamodb, stack.events_table.clone(), Retention::default());
+    let event = store.find(&subject, id).await.context("failed to read the events table")?;
+    let event = event.with_context(|| format!("there is no event {id} with this subject"))?;
+    let callback = match Callback::read(&event.body) {
+        Ok(callback) if event.kind == "wallet.verification" => callback,
+        _ => bail!("the event is a {}: only a wallet.verification has tokens", event.kind),
+    };
+    let tokens = event.evidence.get("tokens");
+    let credentials = callback.credentials.into_iter().map(|(template, credential)| {
+        let trusted = tokens.and_then(|tokens| tokens.get(&template)?.get("trusted"));
+        let result = match (trusted, credential.token) {
+            (Some(evidence), Some(token)) => match verify_again(&token, evidence, event.received_at) {
+                Ok(()) => Confirmed::Again { key: evidence.get("key").cloned().unwrap_or_default() },
+                Err(untrusted) => Confirmed::NoMore { reason: untrusted.code() },
+            },
+            _ => Confirmed::NeverTrusted,
+        };
+        (template, result)
+    });
+    Ok(Confirmation {
+        id: event.id,
+        received_at: event.received_at,
+        outcome: event.outcome,
+        credentials: credentials.collect(),
+    })
 }
 
 /// The subject of the event with this id.

@@ -1,4 +1,4 @@
-//! DynamoDB inside the test's process, with an events table like template.yaml's.
+//! DynamoDB inside the test's process, with tables like template.yaml's.
 
 use aws_config::{BehaviorVersion, Region};
 use aws_sdk_dynamodb::{
@@ -10,7 +10,7 @@ use aws_sdk_dynamodb::{
     },
 };
 use model::{Retention, StoredEvent};
-use runtime::DynamoStore;
+use runtime::{DynamoExpectations, DynamoStore};
 use tokio::net::TcpListener;
 
 use crate::Proxy;
@@ -25,6 +25,7 @@ pub struct Database {
 }
 
 const TABLE: &str = "events";
+const EXPECTATIONS_TABLE: &str = "expectations";
 
 impl Database {
     /// Starts a database. It ends with the runtime.
@@ -42,6 +43,7 @@ impl Database {
             .await;
         let client = Client::new(&config);
         create_events_table(&client).await;
+        create_expectations_table(&client).await;
         // What the test causes itself is counted from here.
         let _ = proxy.calls();
         Self { client, proxy }
@@ -53,6 +55,19 @@ impl Database {
         DynamoStore::new(self.client.clone(), TABLE.to_owned(), Retention::default())
     }
 
+    /// What is expected, as the functions see it.
+    #[must_use]
+    pub fn expectations(&self) -> DynamoExpectations {
+        DynamoExpectations::new(self.client.clone(), EXPECTATIONS_TABLE.to_owned())
+    }
+
+    /// The same, where nobody answers.
+    #[must_use]
+    pub fn nowhere(&self) -> Self {
+        let config = self.client.config().to_builder().endpoint_url("http://127.0.0.1:9").build();
+        Self { client: Client::from_conf(config), proxy: self.proxy.clone() }
+    }
+
     /// All that is stored.
     pub async fn events(&self) -> Vec<StoredEvent> {
         let scan = self.client.scan().table_name(TABLE).consistent_read(true);
@@ -61,11 +76,20 @@ impl Database {
     }
 }
 
+fn attribute(name: &str) -> AttributeDefinition {
+    AttributeDefinition::builder().attribute_name(name).attribute_type(ScalarAttributeType::S).build().unwrap()
+}
+
+fn key(name: &str, kind: KeyType) -> KeySchemaElement {
+    KeySchemaElement::builder().attribute_name(name).key_type(kind).build().unwrap()
+}
+
+async fn create_expectations_table(client: &Client) {
+    let table = client.create_table().table_name(EXPECTATIONS_TABLE).billing_mode(BillingMode::PayPerRequest);
+    table.attribute_definitions(attribute("pk")).key_schema(key("pk", KeyType::Hash)).send().await.unwrap();
+}
+
 async fn create_events_table(client: &Client) {
-    let attribute = |name: &str| {
-        AttributeDefinition::builder().attribute_name(name).attribute_type(ScalarAttributeType::S).build().unwrap()
-    };
-    let key = |name: &str, kind| KeySchemaElement::builder().attribute_name(name).key_type(kind).build().unwrap();
     let by_day = GlobalSecondaryIndex::builder()
         .index_name("by-day")
         .key_schema(key("day", KeyType::Hash))

@@ -5,6 +5,8 @@ use cli::{
     local::{Folder, Lifetime, LocalStack},
     sample::Sample,
     stack::Stack,
+    verify::{Confirmed, confirm},
+    wallet::{Announcement, Issuer, announce},
 };
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
@@ -22,11 +24,14 @@ async fn the_local_stack_does_the_main_job() {
     a_large_body_is_kept_or_refused_by_its_size(&local.stack, &http).await;
     copies_at_the_same_instant_become_one_message(&local.stack, &http).await;
     the_events_of_a_subject_arrive_in_order(&local.stack, &http).await;
+    announcements_are_for_whoever_signs_for_aws(&local.stack, &http).await;
+    a_large_wallet_callback_is_kept_and_can_be_verified_again(&local.stack, &http).await;
     nothing_secret_or_personal_is_in_the_logs(&local.stack, &http).await;
 }
 
 async fn every_sample_gets_from_post_to_queue(stack: &Stack) {
-    let samples = samples();
+    // As they are in events/: the local stack's own issuer signs their tokens.
+    let samples = Sample::all(&cli::project_root().unwrap()).unwrap();
     assert!(!samples.is_empty());
     for course in courses(stack, samples).await.unwrap() {
         assert!(course.as_expected, "{course:?}");
@@ -85,6 +90,53 @@ async fn the_events_of_a_subject_arrive_in_order(stack: &Stack, http: &Client) {
     assert_eq!(received, hashes);
 }
 
+async fn announcements_are_for_whoever_signs_for_aws(stack: &Stack, http: &Client) {
+    let announcement = |state: &str| Announcement {
+        code: "a-code-of-the-tests".to_owned(),
+        state: Some(state.to_owned()),
+        template_ids: vec!["1".to_owned()],
+        due_at: None,
+    };
+    let unsigned =
+        http.put(stack.url("expectations").unwrap()).body(serde_json::to_string(&announcement("s")).unwrap());
+    assert_eq!(unsigned.send().await.unwrap().status(), StatusCode::FORBIDDEN);
+
+    let connections = stack.connect().await;
+    for (state, status) in [("large", 201), ("large", 200), ("other", 409)] {
+        let (answered, body) = announce(http, stack, &connections, &announcement(state)).await.unwrap();
+        assert_eq!(answered, status, "{body}");
+        assert!(!body.contains("a-code-of-the-tests"));
+    }
+    // The code itself is nowhere in the table.
+    let scanned = connections.dynamodb.scan().table_name(&stack.expectations_table).send().await.unwrap();
+    assert!(scanned.count() > 0 && !format!("{:?}", scanned.items()).contains("a-code-of-the-tests"));
+}
+
+async fn a_large_wallet_callback_is_kept_and_can_be_verified_again(stack: &Stack, http: &Client) {
+    let issuer = Issuer::of(stack).unwrap();
+    let claims = json!({ "iss": issuer.issuer, "jwks_uri": issuer.jwks_url, "vp_token": "x".repeat(1_500_000) });
+    let token = issuer.key.sign(&claims).unwrap();
+    let body = json!({
+        "state": "large", "code": "a-code-of-the-tests", "tokens": { "1": { "token": token, "status": "COMPLETED" } },
+    });
+    assert!(body.to_string().len() > 2_000_000);
+    let request = http.post(stack.url("wallet-verification").unwrap()).header("content-type", "application/json");
+    let response = request.body(body.to_string()).send().await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+
+    let message = receive(stack, 1).await.remove(0);
+    assert_eq!((&message["subject"], &message["outcome"]), (&json!("large"), &json!("approved")));
+    assert!(message.to_string().len() < 2000);
+    let id = message["id"].as_str().unwrap();
+    for subject in [Some("large"), None] {
+        let confirmation = confirm(stack, id, subject).await.unwrap();
+        assert!(
+            confirmation.holds() && matches!(confirmation.credentials["1"], Confirmed::Again { .. }),
+            "{confirmation:?}"
+        );
+    }
+}
+
 /// Searches everything that the functions wrote while they did all of the above.
 async fn nothing_secret_or_personal_is_in_the_logs(stack: &Stack, http: &Client) {
     let logs = logs(stack, http).await;
@@ -93,7 +145,14 @@ async fn nothing_secret_or_personal_is_in_the_logs(stack: &Stack, http: &Client)
         assert!(logs.contains(written), "nothing says {written:?} in {} bytes of logs", logs.len());
     }
     let secrets = stack.secrets.values().map(String::as_str);
-    let deliveries = ["Your code is", "+00000000", "example.com/session", "customer@example.com"];
+    let deliveries = [
+        "Your code is",
+        "+00000000",
+        "example.com/session",
+        "customer@example.com",
+        "example-code",
+        "a-code-of-the-tests",
+    ];
     let personal =
         ["FIRSTNAME", "LASTNAME", "P1234", "1990-01-01", "Taylor", "0xb0bFf9721871e22653358956cf59a5FdBF3D752F"];
     let samples = samples();

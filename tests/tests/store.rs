@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use cli::sample::Sample;
 use jiff::SignedDuration;
-use tests::{Database, answer, local_time, samples};
+use model::{Expectation, Expectations as _, Message, MessageDetail, Outcome, Registered};
+use serde_json::{Value, json};
+use tests::{CODE, Database, ISSUER, answer, local_time, samples};
+use wallet_issuance::WalletIssuance;
 
 const PUT_ITEM: &str = "DynamoDB_20120810.PutItem";
 const TRANSACT_WRITE_ITEMS: &str = "DynamoDB_20120810.TransactWriteItems";
@@ -70,9 +73,7 @@ async fn of_twenty_copies_at_the_same_instant_one_is_stored_and_all_are_acknowle
 #[tokio::test]
 async fn a_store_that_is_not_there_is_answered_503_with_the_time_to_come_again() {
     let database = Database::start().await;
-    let nowhere = database.client.config().to_builder().endpoint_url("http://127.0.0.1:9").build();
-    let client = aws_sdk_dynamodb::Client::from_conf(nowhere);
-    let store = runtime::DynamoStore::new(client, "events".to_owned(), model::Retention::default());
+    let store = database.nowhere().store();
     for sample in samples().into_iter().filter(|sample| sample.expect.event.is_some()).take(3) {
         let response = answer(&sample.function, &store, &sample.text, local_time()).await.unwrap();
         assert_eq!((response.status_code, response.body.unwrap().as_ref()), (503, b"{}".as_slice()));
@@ -114,4 +115,61 @@ async fn of_twenty_copies_of_a_result_within_some_milliseconds_one_is_stored() {
         assert_eq!(copy.await.unwrap().status_code, 200);
     }
     assert_eq!(database.events().await.len(), 1);
+}
+
+/// A wallet callback whose one token carries a portrait of this size.
+fn callback_with_portrait(bytes: usize) -> (String, Vec<u8>) {
+    let sample = samples().into_iter().find(|sample| sample.name() == "wallet-verification/without-state").unwrap();
+    let claims = json!({ "iss": ISSUER.issuer, "vp_token": "x".repeat(bytes) });
+    let token = ISSUER.key.sign(&claims).unwrap();
+    let body = |code: &str| format!(r#"{{{code}"tokens":{{"1":{{"token":"{token}","status":"COMPLETED"}}}}}}"#);
+    let mut event: Value = serde_json::from_str(&sample.text).unwrap();
+    event["body"] = json!(body(&format!(r#""code":"{CODE}","#)));
+    (event.to_string(), body("").into_bytes())
+}
+
+#[tokio::test]
+async fn a_large_callback_is_stored_in_parts_in_one_transaction_and_comes_back_byte_for_byte() {
+    // Encoded, a token is a third larger.
+    for megabytes in [0.5, 1.5, 2.0] {
+        let database = Database::start().await;
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a test's sizes")]
+        let (event, body) = callback_with_portrait((megabytes * 1024.0 * 1024.0) as usize);
+        for _ in ["fresh", "repeated"] {
+            let response = answer("wallet-verification", &database.store(), &event, local_time()).await.unwrap();
+            assert_eq!(response.status_code, 200);
+            assert_eq!(database.proxy.calls(), [TRANSACT_WRITE_ITEMS]);
+        }
+        let item = database.events().await.remove(0);
+        assert_eq!((item.outcome, item.body.len()), (Outcome::Approved, 0));
+        let message = Message::new(&item, MessageDetail::Full);
+        assert!(message.data.payload.is_none());
+        assert_eq!(message.data.details["payload_omitted"], true);
+        let whole = database.store().find(&item.subject, &item.id).await.unwrap().unwrap();
+        assert!(whole.body == body, "{megabytes} MB");
+    }
+}
+
+#[tokio::test]
+async fn what_is_expected_can_be_announced_again_but_not_otherwise() {
+    let database = Database::start().await;
+    let expectations = database.expectations();
+    let announced =
+        |code: &str, state: &str| Expectation::new(code, Some(state.to_owned()), vec![], None, local_time());
+    assert_eq!(expectations.register(&announced("a", "s")).await.unwrap(), Registered::Fresh);
+    assert_eq!(expectations.register(&announced("a", "s")).await.unwrap(), Registered::Same);
+    assert_eq!(expectations.register(&announced("a", "t")).await.unwrap(), Registered::Conflict);
+    assert_eq!(expectations.find(&Expectation::code_hash("a")).await.unwrap(), Some(announced("a", "s")));
+    assert_eq!(expectations.find(&Expectation::code_hash("b")).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_code_that_cannot_be_looked_up_is_503_and_not_401() {
+    let database = Database::start().await;
+    let provider = WalletIssuance::new(database.nowhere().expectations());
+    let sample = samples().into_iter().find(|sample| sample.name() == "wallet-issuance/issued").unwrap();
+    let request = serde_json::from_str(&sample.text).unwrap();
+    let response = runtime::answer(&provider, &database.store(), request, local_time()).await;
+    assert_eq!(response.status_code, 503);
+    assert!(database.events().await.is_empty());
 }
