@@ -43,6 +43,10 @@ pub struct Stack {
     pub delivery_queue_url: String,
     /// Requests that could not be consumed.
     pub delivery_dead_letters_url: String,
+    /// Events that the table did not take, on their way into it.
+    pub spill_queue_url: String,
+    /// Those that it did not take for long.
+    pub spill_dead_letters_url: String,
     /// Records of the stream that could not be published.
     pub unpublished_queue_url: String,
     /// The providers' secrets by the functions' names: in a local stack themselves, in a deployed one where they are.
@@ -258,6 +262,8 @@ impl Resources {
             verification_dead_letters_url: self.output("VerificationDeadLettersUrl")?,
             delivery_queue_url: self.output("DeliveryQueueUrl")?,
             delivery_dead_letters_url: self.output("DeliveryDeadLettersUrl")?,
+            spill_queue_url: self.output("SpillQueueUrl")?,
+            spill_dead_letters_url: self.output("SpillDeadLettersUrl")?,
             unpublished_queue_url: self.output("UnpublishedQueueUrl")?,
             secrets,
             wallet: None,

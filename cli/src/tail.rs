@@ -70,7 +70,7 @@ impl Tail {
 fn line(body: &str) -> String {
     match serde_json::from_str::<Message>(body) {
         Ok(message) => format!(
-            "{}  {:<8}  {}  {}{}",
+            "{:.3}  {:<8}  {}  {}{}",
             message.time,
             if message.expirytime.is_some() { "deliver" } else { message.outcome.as_str() },
             message.event_type,

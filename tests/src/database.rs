@@ -1,6 +1,6 @@
 //! DynamoDB inside the test's process, with tables like template.yaml's.
 
-use aws_config::{BehaviorVersion, Region};
+use aws_config::{BehaviorVersion, Region, retry::RetryConfig};
 use aws_sdk_dynamodb::{
     Client,
     config::Credentials,
@@ -64,7 +64,9 @@ impl Database {
     /// The same, where nobody answers.
     #[must_use]
     pub fn nowhere(&self) -> Self {
-        let config = self.client.config().to_builder().endpoint_url("http://127.0.0.1:9").build();
+        let config = self.client.config().to_builder().endpoint_url("http://127.0.0.1:9");
+        // Whoever waits for it waits no longer than the functions do.
+        let config = config.retry_config(RetryConfig::disabled()).build();
         Self { client: Client::from_conf(config), proxy: self.proxy.clone() }
     }
 

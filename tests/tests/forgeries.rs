@@ -543,13 +543,21 @@ fn a_token_can_be_verified_again_by_what_was_kept() {
 }
 
 #[test]
-fn symmetric_algorithms_and_none_cannot_be_configured() {
-    for algorithms in [r#"["HS256"]"#, r#"["ES256","HS512"]"#, "[]", r#"["none"]"#] {
-        let json = format!(r#"{{"issuer":"{ISSUER}","jwks_url":"x","algorithms":{algorithms}}}"#);
+fn symmetric_algorithms_none_and_plain_http_cannot_be_configured() {
+    let https = "https://issuer.example.com/jwks.json";
+    for (url, algorithms) in [
+        (https, r#"["HS256"]"#),
+        (https, r#"["ES256","HS512"]"#),
+        (https, "[]"),
+        (https, r#"["none"]"#),
+        ("http://issuer.example.com/jwks.json", r#"["ES256"]"#),
+        ("", r#"["ES256"]"#),
+    ] {
+        let json = format!(r#"{{"issuer":"{ISSUER}","jwks_url":"{url}","algorithms":{algorithms}}}"#);
         let is_trusted = serde_json::from_str::<PinnedIssuer>(&json).is_ok_and(|pinned| {
             TrustedIssuers::new(vec![(pinned, Cached::new(Fixed(key_set()), Duration::from_secs(1)))]).is_ok()
         });
-        assert!(!is_trusted, "{algorithms}");
+        assert!(!is_trusted, "{url} {algorithms}");
     }
 }
 

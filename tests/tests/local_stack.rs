@@ -24,6 +24,7 @@ async fn the_local_stack_does_the_main_job() {
     a_large_body_is_kept_or_refused_by_its_size(&local.stack, &http).await;
     copies_at_the_same_instant_become_one_message(&local.stack, &http).await;
     the_events_of_a_subject_arrive_in_order(&local.stack, &http).await;
+    what_the_table_does_not_take_is_acknowledged_spilled_and_drained(&local.stack, &http).await;
     announcements_are_for_whoever_signs_for_aws(&local.stack, &http).await;
     a_large_wallet_callback_is_kept_and_can_be_verified_again(&local.stack, &http).await;
     nothing_secret_or_personal_is_in_the_logs(&local.stack, &http).await;
@@ -88,6 +89,39 @@ async fn the_events_of_a_subject_arrive_in_order(stack: &Stack, http: &Client) {
     let received = receive(stack, hashes.len()).await;
     let received: Vec<&str> = received.iter().map(|m| m["data"]["details"]["tx_hash"].as_str().unwrap()).collect();
     assert_eq!(received, hashes);
+}
+
+async fn what_the_table_does_not_take_is_acknowledged_spilled_and_drained(stack: &Stack, http: &Client) {
+    // The function is told of a table that does not exist; the drain knows better.
+    configure(stack, http, "verifyvasp", "EVENTS_TABLE", "no-such-table").await;
+    let report = |hash: &str| {
+        json!({ "callbackType": "TX_REPORT", "data": { "verificationUuid": "spilled", "txHash": hash } }).to_string()
+    };
+    for hash in ["00", "00", "01"] {
+        let answer = post(stack, http, report(hash).into_bytes()).await;
+        assert_eq!(answer, (200, r#"{"result": true}"#.to_owned()));
+    }
+    let received = receive(stack, 2).await;
+    assert_eq!(received.len(), 2, "{received:?}");
+
+    // And when neither takes it, the provider is told to come again.
+    configure(stack, http, "verifyvasp", "SPILL_QUEUE_URL", "http://localhost:9/no-such-queue").await;
+    assert_eq!(post(stack, http, report("02").into_bytes()).await, (503, "{}".to_owned()));
+    configure(stack, http, "verifyvasp", "EVENTS_TABLE", &stack.events_table).await;
+    assert_eq!(post(stack, http, report("02").into_bytes()).await.0, 200);
+    assert_eq!(receive(stack, 1).await.len(), 1);
+    configure(stack, http, "verifyvasp", "SPILL_QUEUE_URL", &stack.spill_queue_url).await;
+}
+
+/// Sets a variable of a function's environment. The emulator asks for no signature.
+async fn configure(stack: &Stack, http: &Client, function: &str, variable: &str, value: &str) {
+    let endpoint_url = stack.endpoint_url.as_deref().unwrap();
+    let url = format!("{endpoint_url}/2015-03-31/functions/{}/configuration", stack.functions[function]);
+    let configuration = http.get(&url).send().await.unwrap().text().await.unwrap();
+    let mut configuration: Value = serde_json::from_str(&configuration).unwrap();
+    configuration["Environment"]["Variables"][variable] = json!(value);
+    let body = json!({ "Environment": configuration["Environment"] });
+    http.put(&url).body(body.to_string()).send().await.unwrap().error_for_status().unwrap();
 }
 
 async fn announcements_are_for_whoever_signs_for_aws(stack: &Stack, http: &Client) {

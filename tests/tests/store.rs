@@ -1,10 +1,13 @@
 //! The events table: what is kept, and by how many calls.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use cli::sample::Sample;
 use jiff::SignedDuration;
-use model::{Expectation, Expectations as _, Message, MessageDetail, Outcome, Registered};
+use model::{
+    Expectation, Expectations as _, Inserted, Message, MessageDetail, Outcome, Registered, Retention, StoredEvent,
+};
+use runtime::{Error, SpillQueue, Spilled, SpillingStore};
 use serde_json::{Value, json};
 use tests::{CODE, Database, ISSUER, answer, local_time, samples};
 use wallet_issuance::WalletIssuance;
@@ -172,4 +175,82 @@ async fn a_code_that_cannot_be_looked_up_is_503_and_not_401() {
     let response = runtime::answer(&provider, &database.store(), request, local_time()).await;
     assert_eq!(response.status_code, 503);
     assert!(database.events().await.is_empty());
+}
+
+/// A queue that keeps what is spilled, as text.
+#[derive(Default)]
+struct Spill(Mutex<Vec<String>>);
+
+impl SpillQueue for &Spill {
+    async fn spill(&self, spilled: &Spilled) -> Result<(), Error> {
+        self.0.lock().unwrap().push(serde_json::to_string(spilled)?);
+        Ok(())
+    }
+}
+
+impl Spill {
+    /// Puts all that was spilled into the database, and returns what came of it.
+    async fn drain(&self, database: &Database) -> Vec<Inserted> {
+        let messages = self.0.lock().unwrap().clone();
+        let mut inserted = Vec::new();
+        for message in messages {
+            let spilled: Spilled = serde_json::from_str(&message).unwrap();
+            let is_event = spilled.event_id().is_some();
+            let outcome = spilled.drain(&database.store()).await.unwrap();
+            inserted.extend(is_event.then_some(outcome));
+        }
+        inserted
+    }
+}
+
+/// Sends an event where the table is not there, so that it is spilled.
+async fn spill(database: &Database, function: &str, event: &str) -> Spill {
+    let spill = Spill::default();
+    let store = SpillingStore::new(database.nowhere().store(), &spill, Retention::default());
+    assert_eq!(answer(function, &store, event, local_time()).await.unwrap().status_code, 200);
+    spill
+}
+
+#[tokio::test]
+async fn what_is_spilled_and_drained_is_what_would_have_been_inserted() {
+    let (direct, drained) = (Database::start().await, Database::start().await);
+    let of_each_kind =
+        ["identomat/one-time-password", "identomat/session-change-kyb", "jumio/netverify-fraud", "verifyvasp/not-json"];
+    for sample in samples().into_iter().filter(|sample| of_each_kind.contains(&sample.name().as_str())) {
+        answer(&sample.function, &direct.store(), &sample.text, local_time()).await.unwrap();
+        let spill = spill(&drained, &sample.function, &sample.text).await;
+        assert_eq!(spill.drain(&drained).await, [Inserted::Fresh], "{}", sample.name());
+        assert_eq!(spill.drain(&drained).await, [Inserted::Duplicate], "{}", sample.name());
+        // An insert that was applied, and whose answer was lost, was spilled too.
+        assert_eq!(spill.drain(&direct).await, [Inserted::Duplicate], "{}", sample.name());
+    }
+    let sorted = |mut events: Vec<StoredEvent>| {
+        events.sort_by(|one, other| one.id.cmp(&other.id));
+        events
+    };
+    assert!(sorted(direct.events().await) == sorted(drained.events().await));
+    assert_eq!(direct.events().await.len(), of_each_kind.len());
+}
+
+#[tokio::test]
+async fn a_large_callback_that_is_spilled_comes_back_byte_for_byte() {
+    let database = Database::start().await;
+    let (event, body) = callback_with_portrait(2 * 1024 * 1024);
+    let spill = spill(&database, "wallet-verification", &event).await;
+    assert!(spill.0.lock().unwrap().len() > 1);
+    assert_eq!(spill.drain(&database).await, [Inserted::Fresh]);
+    let item = database.events().await.remove(0);
+    let whole = database.store().find(&item.subject, &item.id).await.unwrap().unwrap();
+    assert!(whole.body == body);
+}
+
+#[tokio::test]
+async fn a_body_of_which_a_part_is_still_on_its_way_is_not_taken_for_whole() {
+    let database = Database::start().await;
+    let (event, _) = callback_with_portrait(2 * 1024 * 1024);
+    let spill = spill(&database, "wallet-verification", &event).await;
+    spill.0.lock().unwrap().remove(0);
+    assert_eq!(spill.drain(&database).await, [Inserted::Fresh]);
+    let item = database.events().await.remove(0);
+    assert!(database.store().find(&item.subject, &item.id).await.is_err());
 }

@@ -10,7 +10,7 @@ use runtime::{Aws, Secrets};
 async fn main() -> ExitCode {
     runtime::run(async {
         let aws = Aws::within(Identomat::<Secrets>::ANSWER_WITHIN).await;
-        runtime::serve(Identomat::new(aws.secret().await?), aws.event_store()?).await
+        runtime::serve(Identomat::new(aws.secret().await?), aws.spilling_store()?).await
     })
     .await
 }

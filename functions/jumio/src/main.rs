@@ -11,7 +11,7 @@ async fn main() -> ExitCode {
     runtime::run(async {
         let aws = Aws::within(Jumio::<AllowedNetworks, Secrets>::ANSWER_WITHIN).await;
         let networks = aws.allowed_networks(&jumio::ADDRESSES, &jumio::HOSTS).await?;
-        runtime::serve(Jumio::new(networks, aws.secret().await?), aws.event_store()?).await
+        runtime::serve(Jumio::new(networks, aws.secret().await?), aws.spilling_store()?).await
     })
     .await
 }

@@ -10,7 +10,7 @@ use signicat_assure::SignicatAssure;
 async fn main() -> ExitCode {
     runtime::run(async {
         let aws = Aws::within(SignicatAssure::<Secrets>::ANSWER_WITHIN).await;
-        runtime::serve(SignicatAssure::new(aws.secret().await?), aws.event_store()?).await
+        runtime::serve(SignicatAssure::new(aws.secret().await?), aws.spilling_store()?).await
     })
     .await
 }

@@ -10,7 +10,7 @@ use verifyvasp::VerifyVasp;
 async fn main() -> ExitCode {
     runtime::run(async {
         let aws = Aws::within(VerifyVasp::<Secrets>::ANSWER_WITHIN).await;
-        runtime::serve(VerifyVasp::new(aws.secret().await?), aws.event_store()?).await
+        runtime::serve(VerifyVasp::new(aws.secret().await?), aws.spilling_store()?).await
     })
     .await
 }

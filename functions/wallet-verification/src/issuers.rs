@@ -60,9 +60,12 @@ impl<L: LookUp<Value = Arc<KeySet>>> TrustedIssuers<L> {
     /// These issuers.
     ///
     /// # Errors
-    /// If one allows a symmetric algorithm, or none at all.
+    /// If one allows a symmetric algorithm, or none at all, or has its keys where anybody could change them on their way.
     pub fn new(issuers: Vec<(PinnedIssuer, Cached<L>)>) -> Result<Self, Error> {
-        for (PinnedIssuer { issuer, algorithms, .. }, _) in &issuers {
+        for (PinnedIssuer { issuer, jwks_url, algorithms }, _) in &issuers {
+            if !Https::fetches(jwks_url) {
+                return Err(format!("the keys of the issuer {issuer} have to be at an https address").into());
+            }
             if algorithms.is_empty() || !algorithms.iter().copied().all(is_asymmetric) {
                 return Err(format!("the issuer {issuer} needs asymmetric algorithms, and no others").into());
             }

@@ -11,7 +11,7 @@ async fn main() -> ExitCode {
     runtime::run(async {
         let aws = Aws::within(WalletVerification::<DynamoExpectations>::ANSWER_WITHIN).await;
         let issuers = TrustedIssuers::from_env(&aws).await?;
-        runtime::serve(WalletVerification::new(aws.expectations()?, issuers), aws.event_store()?).await
+        runtime::serve(WalletVerification::new(aws.expectations()?, issuers), aws.spilling_store()?).await
     })
     .await
 }

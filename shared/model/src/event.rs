@@ -287,7 +287,7 @@ pub struct Event {
 }
 
 /// The latest of a subject's events that can recur, by which a repeat of it is known.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Head {
     /// The head's sort key beside its events, such as `head#identomat.session-change`.
     pub sort_key: String,

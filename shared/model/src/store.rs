@@ -14,6 +14,8 @@ pub enum Inserted {
     Fresh,
     /// The event was there already, and nothing changed.
     Duplicate,
+    /// The event is kept elsewhere, as durably, and will be inserted from there. Whether it is new is not known yet.
+    Spilled,
 }
 
 /// The store does not say that it kept the event. It may have: inserting again is safe.

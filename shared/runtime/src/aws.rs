@@ -8,7 +8,8 @@ use model::MessageDetail;
 use serde::de::DeserializeOwned;
 
 use crate::{
-    AllowedNetworks, Cached, DynamoExpectations, DynamoStore, Error, Secrets, SqsQueue, Vault, config, http::now,
+    AllowedNetworks, Cached, DynamoExpectations, DynamoStore, Error, Secrets, SpillingStore, SqsQueue, SqsSpill, Vault,
+    config, http::now,
 };
 
 /// AWS, as the environment describes it, with the patience that its callers have.
@@ -19,23 +20,33 @@ pub struct Aws {
 }
 
 impl Aws {
-    /// AWS for a function that has to answer within this time. One call may take two thirds of it, attempts and pauses included,
-    /// so that there is time to say that it failed.
+    /// AWS for a function that has to answer within this time. A call may take two fifths of it, attempts and pauses included, so that there
+    /// is time for another way when it fails.
     pub async fn within(budget: Duration) -> Self {
-        let operation = budget * 2 / 3;
-        let attempt = (operation / 2).min(Duration::from_secs(2));
         let config = aws_config::defaults(BehaviorVersion::latest())
-            .timeout_config(
-                TimeoutConfig::builder()
-                    .connect_timeout(attempt)
-                    .operation_attempt_timeout(attempt)
-                    .operation_timeout(operation)
-                    .build(),
-            )
+            .timeout_config(timeouts(budget * 2 / 5))
             .retry_config(RetryConfig::standard().with_max_attempts(3).with_initial_backoff(Duration::from_millis(25)))
             .load()
             .await;
         Self { config, budget }
+    }
+
+    /// The events table that the environment names, with the spill queue behind it: what the table does not take in time, the queue
+    /// gets.
+    ///
+    /// # Errors
+    /// If the environment does not name both.
+    pub fn spilling_store(&self) -> Result<SpillingStore, Error> {
+        Ok(SpillingStore::new(self.event_store()?, self.spill_queue()?, config::retention()?))
+    }
+
+    /// The spill queue that the environment names. It is the last resort of a callback, so it has less time than the table.
+    ///
+    /// # Errors
+    /// If it names none.
+    pub fn spill_queue(&self) -> Result<SqsSpill, Error> {
+        let config = aws_sdk_sqs::config::Builder::from(&self.config).timeout_config(timeouts(self.budget / 4)).build();
+        Ok(SqsSpill::new(aws_sdk_sqs::Client::from_conf(config), config::SPILL_QUEUE_URL.require()?))
     }
 
     /// The events table that the environment names.
@@ -98,7 +109,7 @@ impl Aws {
     /// How long a look-up may take while a provider waits: what it finds must be used, and the event kept, before the provider gives up.
     #[must_use]
     pub fn patience(&self) -> Duration {
-        self.budget / 4
+        self.budget / 5
     }
 
     /// The queue for verdicts that the environment names.
@@ -127,4 +138,14 @@ impl Aws {
             Some(text) => Ok(text.parse().map_err(|problem: String| config::MESSAGE_DETAIL.invalid(problem))?),
         }
     }
+}
+
+/// Limits for a call that may take so long in all: each attempt gets half of it.
+fn timeouts(operation: Duration) -> TimeoutConfig {
+    let attempt = (operation / 2).min(Duration::from_secs(2));
+    TimeoutConfig::builder()
+        .connect_timeout(attempt)
+        .operation_attempt_timeout(attempt)
+        .operation_timeout(operation)
+        .build()
 }

@@ -53,6 +53,10 @@ pub(crate) const DELIVERY_QUEUE_URL: Variable = Variable {
     name: "DELIVERY_QUEUE_URL",
     purpose: "the URL of the queue that passwords and links to be delivered go to",
 };
+pub(crate) const SPILL_QUEUE_URL: Variable = Variable {
+    name: "SPILL_QUEUE_URL",
+    purpose: "the URL of the queue that keeps what the events table does not take",
+};
 pub(crate) const MESSAGE_DETAIL: Variable =
     Variable { name: "MESSAGE_DETAIL", purpose: "what a message carries, reference (if unset) or full" };
 

@@ -138,11 +138,15 @@ pub fn respond(status_code: i64, body: &str) -> ApiGatewayV2httpResponse {
 }
 
 fn log_receipt(Receipt { event, inserted }: &Receipt) {
-    let duplicate = *inserted == Inserted::Duplicate;
+    let inserted = match inserted {
+        Inserted::Fresh => "fresh",
+        Inserted::Duplicate => "duplicate",
+        Inserted::Spilled => "spilled",
+    };
     let (id, kind, outcome) = (event.id().as_str(), event.kind(), event.outcome().as_str());
     match event.unrecognized() {
-        None => info!(event.id = id, event.kind = kind, event.outcome = outcome, duplicate, "callback kept"),
-        Some(reason) => warn!(event.id = id, event.kind = kind, reason, duplicate, "callback not understood, but kept"),
+        None => info!(event.id = id, event.kind = kind, event.outcome = outcome, inserted, "callback kept"),
+        Some(reason) => warn!(event.id = id, event.kind = kind, reason, inserted, "callback not understood, but kept"),
     }
 }
 

@@ -30,15 +30,25 @@ impl Https {
         Ok(Self(Client::builder(TokioExecutor::new()).build(connector)))
     }
 
+    /// Whether a document at this address would be fetched: over HTTPS, or over HTTP from this machine.
+    #[must_use]
+    pub fn fetches(url: &str) -> bool {
+        url.parse::<Uri>().is_ok_and(|url| match url.scheme_str() {
+            Some("https") => true,
+            Some("http") => is_loopback(&url),
+            _ => false,
+        })
+    }
+
     /// Fetches a document of at most so many bytes.
     ///
     /// # Errors
-    /// If it is answered with another status than 200, or is larger, or not at all.
+    /// If it is at an address that is not [fetched](Self::fetches), answered with another status than 200, larger, or not there at all.
     pub async fn get(&self, url: &str, limit: usize) -> Result<Bytes, Error> {
-        let url: Uri = url.parse()?;
-        if url.scheme_str() != Some("https") && !is_loopback(&url) {
+        if !Self::fetches(url) {
             return Err("only https is fetched, and http from this machine".into());
         }
+        let url: Uri = url.parse()?;
         let response = self.0.get(url).await?;
         if response.status() != StatusCode::OK {
             return Err(format!("answered with status {}", response.status().as_u16()).into());
@@ -92,10 +102,10 @@ mod tests {
         for url in
             ["http://192.0.2.1/", "http://example.com/", "http://127.0.0.1.example.com/", "file:///etc/hosts", ""]
         {
-            assert!(https.get(url, 16).await.is_err(), "{url}");
+            assert!(!Https::fetches(url) && https.get(url, 16).await.is_err(), "{url}");
         }
-        for url in ["http://localhost:1/", "http://127.9.9.9/", "http://[::1]/"] {
-            assert!(is_loopback(&url.parse().unwrap()), "{url}");
+        for url in ["http://localhost:1/", "http://127.9.9.9/", "http://[::1]/", "https://example.com/"] {
+            assert!(Https::fetches(url), "{url}");
         }
     }
 }

@@ -13,6 +13,7 @@ mod https;
 mod networks;
 mod queue;
 mod secrets;
+mod spill;
 mod start;
 mod store;
 mod stream;
@@ -27,6 +28,7 @@ pub use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpResponse as Gatew
 pub use networks::{AllowedNetworks, Hosts};
 pub use queue::SqsQueue;
 pub use secrets::{Secrets, Vault};
+pub use spill::{SpillQueue, Spilled, SpillingStore, SqsSpill};
 pub use start::{Error, chain, run};
 pub use store::DynamoStore;
-pub use stream::{Record, Unreadable, consume};
+pub use stream::{QueuedMessage, Record, Unreadable, consume, consume_queue};

@@ -25,6 +25,7 @@ pub async fn run(function: impl Future<Output = Result<(), Error>>) -> ExitCode 
 fn log_as_json() {
     let targets = Targets::new().with_default(LevelFilter::WARN).with_targets([
         ("runtime", LevelFilter::INFO),
+        ("spill_drain", LevelFilter::INFO),
         ("publisher", LevelFilter::INFO),
         ("expectations", LevelFilter::INFO),
         ("lambda_runtime", LevelFilter::INFO),

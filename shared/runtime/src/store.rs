@@ -41,6 +41,22 @@ impl DynamoStore {
         Self { client: Client::from_conf(config), table, retention }
     }
 
+    /// Puts an event, unless it is there or is a repeat of its head.
+    pub(crate) async fn put_event(&self, event: StoredEvent, head: Option<&Head>) -> Result<Inserted, StoreError> {
+        let (event, parts) = event.into_items();
+        match head {
+            None if parts.is_empty() => self.put(event).await,
+            head => self.put_together(event, head, parts).await,
+        }
+    }
+
+    /// Puts a part of a body by itself.
+    pub(crate) async fn put_part(&self, part: Part) -> Result<(), StoreError> {
+        let item = serde_dynamo::to_item(part).map_err(failed)?;
+        self.client.put_item().table_name(&self.table).set_item(Some(item)).send().await.map_err(failed)?;
+        Ok(())
+    }
+
     async fn put(&self, event: StoredEvent) -> Result<Inserted, StoreError> {
         let put = self
             .client
@@ -126,6 +142,9 @@ impl DynamoStore {
         while let Some(part) = pages.next().await {
             parts.push(serde_dynamo::from_item(part.map_err(failed)?).map_err(failed)?);
         }
+        if event.parts.map(usize::from) != Some(parts.len()) {
+            return Err(StoreError("parts of the event's body are missing: they may still be on their way".into()));
+        }
         Ok(Some(event.with_parts(parts)))
     }
 }
@@ -134,11 +153,7 @@ const IS_NEW: &str = "attribute_not_exists(pk)";
 
 impl EventStore for DynamoStore {
     async fn insert(&self, event: &Event) -> Result<Inserted, StoreError> {
-        let (stored, parts) = StoredEvent::new(event, self.retention).into_items();
-        match event.head() {
-            None if parts.is_empty() => self.put(stored).await,
-            head => self.put_together(stored, head, parts).await,
-        }
+        self.put_event(StoredEvent::new(event, self.retention), event.head()).await
     }
 }
 

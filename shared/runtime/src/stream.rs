@@ -1,14 +1,17 @@
-//! The events table's stream, as Lambda's event source mapping hands it over.
+//! The events table's stream and the spill queue, as Lambda's event source mappings hand them over.
+
+use std::time::Duration;
 
 use aws_lambda_events::{
     dynamodb::{Event as StreamEvent, EventRecord},
+    sqs::{SqsBatchResponse, SqsEvent, SqsMessage},
     streams::{DynamoDbBatchItemFailure, DynamoDbEventResponse},
 };
 use lambda_runtime::{LambdaEvent, service_fn};
 use model::StoredEvent;
 use serde_dynamo::AttributeValue;
 
-use crate::Error;
+use crate::{Error, SqsSpill};
 
 /// A stream record's item is not an event as this version knows them. What it is instead is not said, as that could be
 /// personal data; the record's sequence number leads to it.
@@ -57,6 +60,56 @@ pub async fn consume<F: Future<Output = Vec<String>>>(deal_with: impl Fn(Vec<Rec
 fn is_insert_of_event(record: &EventRecord) -> bool {
     let sort_key = record.change.keys.get("sk");
     record.event_name == "INSERT" && !matches!(sort_key, Some(AttributeValue::S(key)) if key.contains('#'))
+}
+
+/// A message of a queue.
+#[derive(Debug)]
+pub struct QueuedMessage {
+    /// Its id in the queue.
+    pub id: String,
+    /// Its text.
+    pub body: String,
+    /// By what it is told to come again later.
+    receipt_handle: String,
+    /// How often it came, this time included.
+    received: u32,
+}
+
+impl From<SqsMessage> for QueuedMessage {
+    fn from(message: SqsMessage) -> Self {
+        let received = message.attributes.get("ApproximateReceiveCount").and_then(|count| count.parse().ok());
+        Self {
+            id: message.message_id.unwrap_or_default(),
+            body: message.body.unwrap_or_default(),
+            receipt_handle: message.receipt_handle.unwrap_or_default(),
+            received: received.unwrap_or(1),
+        }
+    }
+}
+
+/// Consumes the spill queue with a function that says which messages of a batch have to come again. Each comes later than the time before:
+/// after 10 s, 20 s, 40 s, and so on, up to a quarter of an hour.
+///
+/// # Errors
+/// If Lambda's Runtime API fails.
+pub async fn consume_queue<F: Future<Output = Vec<QueuedMessage>>>(
+    queue: &SqsSpill,
+    deal_with: impl Fn(Vec<QueuedMessage>) -> F,
+) -> Result<(), Error> {
+    let deal_with = &deal_with;
+    lambda_runtime::run(service_fn(move |event: LambdaEvent<SqsEvent>| async move {
+        let messages = event.payload.records.into_iter().map(QueuedMessage::from).collect();
+        // Boxed, or the type of everything awaited in here grows beyond what the compiler lays out.
+        let again = Box::pin(deal_with(messages)).await;
+        let mut response = SqsBatchResponse::default();
+        for QueuedMessage { id, receipt_handle, received, .. } in again {
+            let delay = Duration::from_secs(10) * 2_u32.saturating_pow(received.saturating_sub(1).min(7));
+            queue.hide(&receipt_handle, delay.min(Duration::from_secs(900))).await;
+            response.add_failure(id);
+        }
+        Ok::<_, Error>(response)
+    }))
+    .await
 }
 
 fn batch_item_failure(sequence_number: String) -> DynamoDbBatchItemFailure {

@@ -1,0 +1,234 @@
+//! The second durable store: what the table does not take is spilled into a queue, and drained from there when the table takes it again.
+
+use std::time::Duration;
+
+use aws_sdk_sqs::Client;
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use model::{Event, EventStore, Head, Inserted, Part, Retention, StoreError, StoredEvent};
+use serde::{Deserialize, Serialize};
+use tracing::warn;
+
+use crate::{
+    Error,
+    start::chain,
+    store::{DynamoStore, failed},
+};
+
+/// What is spilled of a callback: the item that would be in the table. Its body travels beside it, in base64, since JSON has no bytes.
+#[derive(Serialize, Deserialize)]
+pub struct Spilled {
+    item: Item,
+    body: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Item {
+    Event {
+        event: Box<StoredEvent>,
+        head: Option<Head>,
+    },
+    /// A part of a body that is too large for one item, and for one message.
+    Part(Part),
+}
+
+impl Spilled {
+    /// What an event is in the queue: the parts of its body if it is large, and last itself.
+    fn from_event(event: &Event, retention: Retention) -> Vec<Self> {
+        let (mut stored, parts) = StoredEvent::new(event, retention).into_items();
+        let parts = parts.into_iter().map(|mut part| {
+            let body = BASE64.encode(std::mem::take(&mut part.body));
+            Self { item: Item::Part(part), body }
+        });
+        let body = BASE64.encode(std::mem::take(&mut stored.body));
+        let event = Self { item: Item::Event { event: Box::new(stored), head: event.head().cloned() }, body };
+        parts.chain([event]).collect()
+    }
+
+    /// Puts what was spilled into the table, where it would be if it had not been. Doing it again changes nothing.
+    ///
+    /// # Errors
+    /// If the table still does not take it, or it is not what was spilled.
+    pub async fn drain(self, store: &DynamoStore) -> Result<Inserted, StoreError> {
+        let body = BASE64.decode(self.body).map_err(failed)?;
+        match self.item {
+            Item::Event { event, head } => store.put_event(StoredEvent { body, ..*event }, head.as_ref()).await,
+            Item::Part(part) => store.put_part(Part { body, ..part }).await.map(|()| Inserted::Fresh),
+        }
+    }
+
+    /// The id of the event that it is, if it is not a part of one.
+    #[must_use]
+    pub fn event_id(&self) -> Option<&str> {
+        match &self.item {
+            Item::Event { event, .. } => Some(&event.id),
+            Item::Part(_) => None,
+        }
+    }
+}
+
+/// A queue that keeps what is spilled.
+pub trait SpillQueue: Send + Sync {
+    /// Keeps this.
+    ///
+    /// # Errors
+    /// If the queue does not say that it kept it. Spilling it again is safe.
+    fn spill(&self, spilled: &Spilled) -> impl Future<Output = Result<(), Error>> + Send;
+}
+
+/// A spill queue in SQS.
+#[derive(Debug, Clone)]
+pub struct SqsSpill {
+    client: Client,
+    url: String,
+}
+
+impl SqsSpill {
+    /// The queue with this URL.
+    #[must_use]
+    pub fn new(client: Client, url: String) -> Self {
+        Self { client, url }
+    }
+
+    /// Lets a received message come again only after so long. If that fails, it comes again when the queue thinks fit.
+    pub(crate) async fn hide(&self, receipt_handle: &str, time: Duration) {
+        let seconds = i32::try_from(time.as_secs()).unwrap_or(i32::MAX);
+        let change = self.client.change_message_visibility().queue_url(&self.url).receipt_handle(receipt_handle);
+        if let Err(error) = change.visibility_timeout(seconds).send().await {
+            warn!(error = chain(&error), "failed to put a message off");
+        }
+    }
+}
+
+impl SpillQueue for SqsSpill {
+    async fn spill(&self, spilled: &Spilled) -> Result<(), Error> {
+        let body = serde_json::to_string(spilled)?;
+        self.client.send_message().queue_url(&self.url).message_body(body).send().await?;
+        Ok(())
+    }
+}
+
+/// A store with a queue behind it. An event that the store does not take is spilled; only when that fails too, it is not kept.
+#[derive(Debug)]
+pub struct SpillingStore<S = DynamoStore, Q = SqsSpill> {
+    store: S,
+    queue: Q,
+    retention: Retention,
+}
+
+impl<S, Q> SpillingStore<S, Q> {
+    /// This store, with this queue behind it, from which events are kept for so long.
+    pub fn new(store: S, queue: Q, retention: Retention) -> Self {
+        Self { store, queue, retention }
+    }
+}
+
+impl<S: EventStore, Q: SpillQueue> EventStore for SpillingStore<S, Q> {
+    async fn insert(&self, event: &Event) -> Result<Inserted, StoreError> {
+        let failure = match self.store.insert(event).await {
+            Ok(inserted) => return Ok(inserted),
+            Err(failure) => failure,
+        };
+        let id = event.id().as_str();
+        warn!(event.id = id, error = chain(&failure), "the table did not take an event: spilling it");
+        // The table may have taken it all the same. When it is drained it is the same event, by its id. The event itself goes last: without it,
+        // parts of its body mean nothing.
+        for spilled in Spilled::from_event(event, self.retention) {
+            self.queue.spill(&spilled).await.map_err(StoreError)?;
+        }
+        Ok(Inserted::Spilled)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use model::{MemoryStore, Outcome, Request, SecretPair, Timestamp};
+
+    use super::*;
+
+    struct Refusing;
+
+    impl EventStore for Refusing {
+        async fn insert(&self, _event: &Event) -> Result<Inserted, StoreError> {
+            Err(StoreError("the table is gone".into()))
+        }
+    }
+
+    /// Keeps messages as SQS would, the first few of them at least.
+    struct Queue {
+        takes: usize,
+        messages: Mutex<Vec<String>>,
+    }
+
+    impl SpillQueue for Queue {
+        async fn spill(&self, spilled: &Spilled) -> Result<(), Error> {
+            let mut messages = self.messages.lock().unwrap();
+            if messages.len() == self.takes {
+                return Err("the queue is gone".into());
+            }
+            messages.push(serde_json::to_string(spilled)?);
+            Ok(())
+        }
+    }
+
+    /// A provider that takes everything for an approval.
+    struct Anything(SecretPair);
+
+    impl model::Provider for Anything {
+        const NAME: model::ProviderName = model::ProviderName::new("anything");
+        const SOURCE: &'static str = "/callbacks/anything";
+        const ACKNOWLEDGEMENT: &'static str = "{}";
+        const ANSWER_WITHIN: std::time::Duration = std::time::Duration::from_secs(1);
+        const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
+
+        async fn authenticate(&self, request: &Request, now: Timestamp) -> Result<model::Verified, model::AuthError> {
+            model::shared_secret(request, "authorization", Ok, &self.0, now).await
+        }
+
+        fn parse(&self, verified: &model::Verified) -> Result<model::Parsed, model::Unrecognized> {
+            let subject = model::Subject::new("subject").map_err(|_| model::Unrecognized::missing("subject"))?;
+            Ok(model::Parsed::new("thing", subject, model::Identity::of_bytes(verified.body()), Outcome::Approved))
+        }
+    }
+
+    /// What comes of a body of this size where the store is as given, and the queue takes so many messages.
+    async fn receive(store: impl EventStore, takes: usize, bytes: usize) -> (Option<Inserted>, Vec<String>) {
+        let queue = Queue { takes, messages: Mutex::default() };
+        let store = SpillingStore::new(store, queue, Retention::default());
+        let provider = Anything(SecretPair::new("secret", None).unwrap());
+        let request = Request::new(vec![b'x'; bytes]).with_header("authorization", "secret");
+        let received = model::receive(&provider, &store, &request, Timestamp::UNIX_EPOCH).await;
+        (received.ok().map(|receipt| receipt.inserted), store.queue.messages.into_inner().unwrap())
+    }
+
+    #[tokio::test]
+    async fn what_the_store_takes_is_not_spilled() {
+        assert_eq!(receive(MemoryStore::default(), 9, 10).await, (Some(Inserted::Fresh), vec![]));
+    }
+
+    #[tokio::test]
+    async fn what_the_store_refuses_is_spilled_whole() {
+        let (inserted, messages) = receive(Refusing, 9, 10).await;
+        assert_eq!((inserted, messages.len()), (Some(Inserted::Spilled), 1));
+        let spilled: Spilled = serde_json::from_str(&messages[0]).unwrap();
+        assert_eq!(BASE64.decode(spilled.body).unwrap(), [b'x'; 10]);
+    }
+
+    #[tokio::test]
+    async fn a_large_body_is_spilled_in_messages_that_sqs_takes_and_the_event_last() {
+        let (inserted, messages) = receive(Refusing, 99, 3 * 1024 * 1024).await;
+        assert_eq!((inserted, messages.len()), (Some(Inserted::Spilled), 12));
+        assert!(messages.iter().all(|message| message.len() < 1024 * 1024));
+        let spilled: Vec<Spilled> = messages.iter().map(|message| serde_json::from_str(message).unwrap()).collect();
+        let events: Vec<bool> = spilled.iter().map(|spilled| spilled.event_id().is_some()).collect();
+        assert!(events[11] && !events[..11].contains(&true));
+    }
+
+    #[tokio::test]
+    async fn what_neither_takes_is_not_acknowledged() {
+        assert_eq!(receive(Refusing, 0, 10).await, (None, vec![]));
+        assert_eq!(receive(Refusing, 5, 3 * 1024 * 1024).await.0, None);
+    }
+}
