@@ -39,9 +39,8 @@ impl<S: SecretSource> Provider for Identomat<S> {
     }
 
     fn parse(&self, verified: &Verified) -> Result<Parsed, Unrecognized> {
-        // What cannot even be read may hold a password.
-        let callback: Callback =
-            wire::from_json(verified.body()).map_err(|unrecognized| unrecognized.perishable_if(true))?;
+        let callback: Callback = wire::from_json(verified.body())
+            .map_err(|unrecognized| unrecognized.perishable_if(payload::names_perishable(verified.body())))?;
         let subject = callback.session_id.as_deref().and_then(|id| Subject::new(id).ok());
         let parsed = match &subject {
             None => Err(Unrecognized::missing("sessionId")),
@@ -270,6 +269,13 @@ mod tests {
             Some("missing_field:sessionId"),
         );
         check(r#""type":["one-time-password"],"text":"0000""#, unrecognized, Some("unexpected_shape"));
+        check(r#""type":"one-time-password","text":{"code":"0000"}"#, unrecognized, Some("unexpected_shape"));
+    }
+
+    #[test]
+    fn what_is_not_understood_and_holds_neither_is_kept_for_long() {
+        let fields = r#""type":["session-change"],"sessionId":"s","result":"REJECTED""#;
+        check(fields, "identomat.unrecognized", Outcome::None, Some("unexpected_shape"), false);
     }
 
     #[test]

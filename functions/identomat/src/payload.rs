@@ -1,6 +1,9 @@
 //! What Identomat posts, as its "Callbacks" document has it and as it really comes. The key that authenticates it is gone already.
 
-use model::{open_enum, wire};
+use model::{
+    open_enum,
+    wire::{self, Members},
+};
 use serde::Deserialize;
 
 /// The fields of every type of callback together.
@@ -54,6 +57,12 @@ impl Callback {
     pub(crate) fn is_perishable(&self) -> bool {
         self.text.is_some() || self.session_link.is_some()
     }
+}
+
+/// The same of a body of which nothing more can be read.
+pub(crate) fn names_perishable(body: &[u8]) -> bool {
+    let names = |Members(members): Members<'_>| members.iter().any(|(name, _)| name == "text" || name == "sessionLink");
+    serde_json::from_slice(body).map_or(true, names)
 }
 
 open_enum! {
