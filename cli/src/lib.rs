@@ -8,7 +8,9 @@ mod python;
 mod step;
 
 pub mod demo;
+pub mod events;
 pub mod expect;
+pub mod list;
 pub mod local;
 pub mod sample;
 pub mod send;
@@ -44,6 +46,8 @@ enum Command {
     Demo(demo::Demo),
     Send(send::Send),
     Tail(tail::Tail),
+    List(list::List),
+    Show(list::Show),
     Expect(expect::Expect),
     Verify(verify::Verify),
 }
@@ -59,6 +63,8 @@ impl Cli {
             Command::Demo(command) => command.run().await,
             Command::Send(command) => command.run().await,
             Command::Tail(command) => command.run().await,
+            Command::List(command) => command.run().await,
+            Command::Show(command) => command.run().await,
             Command::Expect(command) => command.run().await,
             Command::Verify(command) => command.run().await,
         }

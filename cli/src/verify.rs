@@ -2,18 +2,14 @@
 
 use std::{collections::BTreeMap, process::ExitCode};
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use clap::Args;
-use model::{Outcome, Retention, Timestamp};
-use runtime::DynamoStore;
+use model::{Outcome, Timestamp};
 use serde::Serialize;
 use serde_json::Value;
 use wallet_verification::{issuers::verify_again, payload::Callback};
 
-use crate::{
-    Target,
-    stack::{Connections, Stack},
-};
+use crate::{Target, events::Events, stack::Stack};
 
 /// Verifies the tokens of a stored wallet event again, by the keys that were kept with it.
 ///
@@ -100,14 +96,7 @@ pub enum Confirmed {
 /// # Errors
 /// If there is no such event, or it has no tokens.
 pub async fn confirm(stack: &Stack, id: &str, subject: Option<&str>) -> anyhow::Result<Confirmation> {
-    let connections = stack.connect().await;
-    let subject = match subject {
-        Some(subject) => subject.to_owned(),
-        None => search(id, stack, &connections).await?,
-    };
-    let store = DynamoStore::new(connections.dynamodb, stack.events_table.clone(), Retention::default());
-    let event = store.find(&subject, id).await.context("failed to read the events table")?;
-    let event = event.with_context(|| format!("there is no event {id} with this subject"))?;
+    let event = Events::of(stack).await.find(id, subject).await?;
     let callback = match Callback::read(&event.body) {
         Ok(callback) if event.kind == "wallet.verification" => callback,
         _ => bail!("the event is a {}: only a wallet.verification has tokens", event.kind),
@@ -130,19 +119,4 @@ pub async fn confirm(stack: &Stack, id: &str, subject: Option<&str>) -> anyhow::
         outcome: event.outcome,
         credentials: credentials.collect(),
     })
-}
-
-/// The subject of the event with this id.
-async fn search(id: &str, stack: &Stack, connections: &Connections) -> anyhow::Result<String> {
-    let scan = connections.dynamodb.scan().table_name(&stack.events_table).projection_expression("pk");
-    let scan = scan.filter_expression("sk = :id");
-    let scan = scan.expression_attribute_values(":id", aws_sdk_dynamodb::types::AttributeValue::S(id.to_owned()));
-    let mut pages = scan.into_paginator().items().send();
-    while let Some(item) = pages.next().await {
-        let item = item.context("failed to search the events table")?;
-        if let Some(Ok(subject)) = item.get("pk").map(|subject| subject.as_s()) {
-            return Ok(subject.clone());
-        }
-    }
-    bail!("there is no event {id}")
 }

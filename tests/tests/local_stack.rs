@@ -2,12 +2,15 @@
 
 use cli::{
     demo::courses,
+    events::Events,
     local::{Folder, Lifetime, LocalStack},
     sample::Sample,
     stack::Stack,
     verify::{Confirmed, confirm},
     wallet::{Announcement, Issuer, announce},
 };
+use jiff::SignedDuration;
+use model::StoredEvent;
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 use tests::samples;
@@ -27,6 +30,7 @@ async fn the_local_stack_does_the_main_job() {
     what_the_table_does_not_take_is_acknowledged_spilled_and_drained(&local.stack, &http).await;
     announcements_are_for_whoever_signs_for_aws(&local.stack, &http).await;
     a_large_wallet_callback_is_kept_and_can_be_verified_again(&local.stack, &http).await;
+    events_are_listed_by_time_and_shown_by_verification(&local.stack).await;
     nothing_secret_or_personal_is_in_the_logs(&local.stack, &http).await;
 }
 
@@ -169,6 +173,26 @@ async fn a_large_wallet_callback_is_kept_and_can_be_verified_again(stack: &Stack
             "{confirmation:?}"
         );
     }
+}
+
+async fn events_are_listed_by_time_and_shown_by_verification(stack: &Stack) {
+    let events = Events::of(stack).await;
+    let course = events.of_subject("order").await.unwrap();
+    assert_eq!(course.len(), 25);
+    assert!(course.is_sorted_by_key(|event| event.received_at));
+    assert!(course.iter().all(|event| event.body.is_empty()));
+    let whole = events.find(&course[7].id, None).await.unwrap();
+    assert!(String::from_utf8(whole.body).unwrap().contains(&format!("{:064x}", 7)));
+
+    let (first, last) = (course[0].received_at, course[24].received_at);
+    let of_order = |event: &StoredEvent| event.subject == "order";
+    let listed = async |since, until, limit| events.received(since, until, of_order, limit).await.unwrap();
+    assert!(listed(first, last + SignedDuration::from_millis(1), 100).await == course);
+    assert!(listed(first, last, 100).await == course[..24]);
+    assert!(listed(first, last, 10).await == course[..10]);
+    assert!(listed(first - SignedDuration::from_hours(50), first, 100).await.is_empty());
+    let everything = events.received(first - SignedDuration::from_hours(50), last, |_| true, 1000).await.unwrap();
+    assert!(everything.len() > samples().len() / 2 && everything.is_sorted_by_key(|event| event.received_at));
 }
 
 /// Searches everything that the functions wrote while they did all of the above.

@@ -1,0 +1,156 @@
+//! `callbacks list` and `callbacks show`: what is in the events table.
+
+use std::process::ExitCode;
+
+use anyhow::bail;
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use clap::Args;
+use jiff::SignedDuration;
+use model::{Outcome, StoredEvent, Timestamp};
+use serde_json::{Value, json};
+
+use crate::{Target, events::Events};
+
+/// Lists the events that were received in a time, by default the last day.
+///
+/// Shows no payloads. Exits with 1 if there is none.
+#[derive(Debug, Args)]
+pub struct List {
+    #[command(flatten)]
+    target: Target,
+    /// From when on, such as 2026-01-31T12:00:00Z, or how long ago, such as 2h or 30m [default: 24h].
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    since: Option<Timestamp>,
+    /// Until before when [default: now].
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    until: Option<Timestamp>,
+    /// Only of this provider, such as jumio.
+    #[arg(long)]
+    provider: Option<String>,
+    /// Only of this kind, such as jumio.netverify-id.
+    #[arg(long)]
+    kind: Option<String>,
+    /// Only with this outcome, such as approved.
+    #[arg(long, value_parser = outcome)]
+    outcome: Option<Outcome>,
+    /// How many at most.
+    #[arg(long, default_value_t = 1000)]
+    limit: usize,
+    /// Print one JSON object an event.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Shows one event, or the whole course of a verification.
+#[derive(Debug, Args)]
+pub struct Show {
+    /// The provider's reference of the verification, or an event's id.
+    #[arg(value_name = "SUBJECT or EVENT")]
+    what: String,
+    #[command(flatten)]
+    target: Target,
+    /// The event's subject, so that the table need not be searched for its id.
+    #[arg(long)]
+    subject: Option<String>,
+    /// Show the payload too: personal data. Only for one event.
+    #[arg(long)]
+    payload: bool,
+    /// Print one JSON object an event.
+    #[arg(long)]
+    json: bool,
+}
+
+impl List {
+    pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
+        let stack = self.target.resolve().await?;
+        let since = self.since.unwrap_or_else(|| now() - SignedDuration::from_hours(24));
+        let until = self.until.unwrap_or_else(|| now() + SignedDuration::from_mins(1));
+        if since >= until {
+            bail!("--since is not before --until");
+        }
+        let is = |wanted: &Option<String>, text: &str| wanted.as_deref().is_none_or(|wanted| wanted == text);
+        let wanted = |event: &StoredEvent| {
+            is(&self.provider, &event.provider)
+                && is(&self.kind, &event.kind)
+                && self.outcome.is_none_or(|outcome| outcome == event.outcome)
+        };
+        let events = Events::of(&stack).await.received(since, until, wanted, self.limit).await?;
+        for event in &events {
+            print(event, None, self.json);
+        }
+        if events.is_empty() {
+            eprintln!("There is none from {since:.0} to {until:.0}.");
+        }
+        if events.len() == self.limit {
+            eprintln!("There may be more: this is --limit {}.", self.limit);
+        }
+        Ok(if events.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    }
+}
+
+impl Show {
+    pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
+        let stack = self.target.resolve().await?;
+        let events = Events::of(&stack).await;
+        let course = if self.subject.is_none() { events.of_subject(&self.what).await? } else { Vec::new() };
+        if !course.is_empty() {
+            if self.payload {
+                bail!("{} is a verification of {} events: name one of them by its id", self.what, course.len());
+            }
+            course.iter().for_each(|event| print(event, None, self.json));
+            return Ok(ExitCode::SUCCESS);
+        }
+        let is_id = self.what.len() == 64 && self.what.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if !is_id {
+            bail!("there is no verification {}", self.what);
+        }
+        let event = events.find(&self.what, self.subject.as_deref()).await?;
+        print(&event, self.payload.then_some(event.body.as_slice()), self.json);
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn print(event: &StoredEvent, payload: Option<&[u8]>, as_json: bool) {
+    if as_json {
+        let mut json = serde_json::to_value(event).unwrap_or_default();
+        if let Some(fields) = json.as_object_mut() {
+            // As in a message, rather than as in a table.
+            let renamed = [("subject", "pk"), ("id", "sk")].map(|(name, key)| (name, fields.remove(key)));
+            fields.extend(renamed.map(|(name, value)| (name.to_owned(), value.unwrap_or_default())));
+            fields.retain(|name, _| !["body", "day"].contains(&name.as_str()));
+            fields.extend(payload.map(|payload| match serde_json::from_slice::<Value>(payload) {
+                Ok(json) => ("payload".to_owned(), json),
+                Err(_) => ("payload_base64".to_owned(), json!(BASE64.encode(payload))),
+            }));
+        }
+        println!("{json}");
+        return;
+    }
+    let reasons = event.unrecognized.clone().unwrap_or_else(|| event.reasons.join(", "));
+    let (outcome, kind, subject) = (event.outcome.as_str(), &event.kind, &event.subject);
+    let line = format!("{:.3}  {outcome:<8}  {kind}  {subject}  {}  {reasons}", event.received_at, event.id);
+    println!("{}", line.trim_end());
+    if let Some(payload) = payload {
+        println!("{}", String::from_utf8_lossy(payload));
+    }
+}
+
+fn outcome(text: &str) -> Result<Outcome, String> {
+    serde_json::from_value(json!(text))
+        .map_err(|_| "an outcome is approved, rejected, review, action_required, pending, failed or none".to_owned())
+}
+
+/// A time, or how long ago.
+fn time(text: &str) -> Result<Timestamp, String> {
+    if let Ok(time) = text.parse() {
+        return Ok(time);
+    }
+    let ago: SignedDuration =
+        text.parse().map_err(|_| "neither a time like 2026-01-31T12:00:00Z nor a span like 2h or 30m".to_owned())?;
+    now().checked_sub(ago).map_err(|error| error.to_string())
+}
+
+#[expect(clippy::disallowed_methods, reason = "spans like 2h are counted from now")]
+fn now() -> Timestamp {
+    Timestamp::now()
+}
