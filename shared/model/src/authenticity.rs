@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use subtle::ConstantTimeEq as _;
 
 use crate::{
-    Details, Expectation, Expectations, Header, Request, SecretSource, StoredEvent, Timestamp, Unavailable, is_state,
+    Details, Expectation, Expectations, Header, Request, SecretSource, Timestamp, Unavailable, is_state,
     wire::{self, Members},
 };
 
@@ -31,6 +31,10 @@ pub enum Assurance {
 /// A request that was found authentic: its body, and how we know.
 ///
 /// Nothing outside this module can make one, and an [`Event`](crate::Event) cannot be made without one.
+///
+/// ```compile_fail
+/// let forged = model::Verified { body: "{}".into(), assurance: model::Assurance::SignedToken, evidence: Default::default() };
+/// ```
 #[derive(Clone)]
 pub struct Verified {
     body: Bytes,
@@ -66,17 +70,6 @@ impl Verified {
     #[must_use]
     pub fn assurance(&self) -> Assurance {
         self.assurance
-    }
-}
-
-/// An event that is kept was verified before it was kept, so it may be parsed again.
-impl From<&StoredEvent> for Verified {
-    fn from(stored: &StoredEvent) -> Self {
-        Self {
-            body: Bytes::copy_from_slice(&stored.body),
-            assurance: stored.assurance,
-            evidence: stored.evidence.clone(),
-        }
     }
 }
 
