@@ -83,8 +83,10 @@ impl Aws {
     /// If it names none, or one in the environment that is none. One that cannot be looked up now is no error: it is looked up
     /// again when it is needed.
     pub async fn secret(&self) -> Result<Secrets, Error> {
-        let client = aws_sdk_secretsmanager::Client::new(&self.config);
-        let vault = Vault::open(client, config::secret()?)?;
+        // At the start nobody waits yet; later, it is waited for no longer than the patience lasts.
+        let config = aws_sdk_secretsmanager::config::Builder::from(&self.config);
+        let config = config.timeout_config(timeouts(Duration::from_secs(4))).build();
+        let vault = Vault::open(aws_sdk_secretsmanager::Client::from_conf(config), config::secret()?)?;
         Ok(Cached::new(vault, self.patience()).filled(now()).await)
     }
 
