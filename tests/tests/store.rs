@@ -254,3 +254,23 @@ async fn a_body_of_which_a_part_is_still_on_its_way_is_not_taken_for_whole() {
     let item = database.events().await.remove(0);
     assert!(database.store().find(&item.subject, &item.id).await.is_err());
 }
+
+#[tokio::test]
+async fn what_says_more_beside_its_verdict_than_an_item_holds_is_kept_all_the_same() {
+    let long = "x".repeat(200 * 1024);
+    for (name, from, to) in [
+        ("identomat/one-time-password", "Your code is 000001", long.clone()),
+        ("verifyvasp/tx-report-with-output-index", &"00".repeat(32), long),
+    ] {
+        let database = Database::start().await;
+        let sample = samples().into_iter().find(|sample| sample.name() == name).unwrap();
+        let event = sample.text.replace(from, &to);
+        assert!(event.len() > to.len());
+        let response = answer(&sample.function, &database.store(), &event, local_time()).await.unwrap();
+        assert_eq!(response.status_code, 200, "{name}");
+        let stored = database.events().await.remove(0);
+        assert_eq!(stored.unrecognized.as_deref(), Some("too_large:details"), "{name}");
+        assert_eq!(stored.subject, sample.expect.event.unwrap().subject, "{name}");
+        assert_eq!(stored.perishable, sample.function == "identomat", "{name}");
+    }
+}

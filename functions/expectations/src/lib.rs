@@ -64,8 +64,12 @@ fn read(body: &[u8], now: Timestamp) -> Result<Expectation, &'static str> {
     if template_ids.len() > 64 {
         return Err("more than 64 templates");
     }
-    let template_ids = template_ids.into_iter().map(|TemplateId(id)| id).collect::<Option<_>>();
+    let template_ids = template_ids.into_iter().map(|TemplateId(id)| id).collect::<Option<Vec<String>>>();
     let template_ids = template_ids.ok_or("a template id is empty")?;
+    // They are kept with every event of the code.
+    if template_ids.iter().any(|id| id.len() > 64) {
+        return Err("a template id is longer than 64 bytes");
+    }
     Ok(Expectation::new(&code, state, template_ids, due_at, now))
 }
 

@@ -93,7 +93,7 @@ impl<L: LookUp<Value = Arc<KeySet>>> TrustedIssuers<L> {
             }
         };
         verify_with(&token, &key, &pinned.algorithms, now)?;
-        let verification_id = token.claims.verification_id;
+        let verification_id = token.claims.verification_id.filter(|id| id.len() <= MAX_VERIFICATION_ID_BYTES);
         Ok(Trusted { issuer: pinned.issuer.clone(), key: key.jwk(), verification_id })
     }
 }
@@ -102,6 +102,9 @@ fn verify_with(token: &Token<'_>, key: &Key, allowed: &[Algorithm], now: Timesta
     token.check_signature(key, allowed)?;
     token.check_time(now)
 }
+
+/// A longer one is no reference that anybody works with, and would fill the event's item.
+const MAX_VERIFICATION_ID_BYTES: usize = 256;
 
 impl Trusted {
     /// What is kept of it, so that the token can be [verified again](verify_again).

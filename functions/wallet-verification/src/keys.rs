@@ -35,10 +35,14 @@ impl Key {
         Some(Self { jwk, decoding_key, algorithms })
     }
 
-    /// The key as a JWK.
+    /// The key as a JWK: what it takes to verify with it, without the certificates that may come along.
     #[must_use]
     pub fn jwk(&self) -> Value {
-        serde_json::to_value(&self.jwk).unwrap_or_default()
+        let mut jwk = serde_json::to_value(&self.jwk).unwrap_or_default();
+        if let Some(members) = jwk.as_object_mut() {
+            members.retain(|name, _| ["kty", "crv", "x", "y", "n", "e", "alg", "use", "kid"].contains(&name.as_str()));
+        }
+        jwk
     }
 
     /// Its id in its set.

@@ -12,6 +12,9 @@ use serde_json::value::RawValue;
 /// More credentials than any request asks for.
 const MAX_CREDENTIALS: usize = 64;
 
+/// Far longer than any template's id.
+const MAX_TEMPLATE_ID_BYTES: usize = 64;
+
 /// The body of a callback. The code is gone already.
 #[derive(Debug)]
 pub struct Callback {
@@ -62,7 +65,11 @@ impl Callback {
         match members.0.len() {
             0 => Err(Unrecognized::missing("tokens")),
             1..=MAX_CREDENTIALS => {
-                let credential = |(id, json): (_, &RawValue)| {
+                let credential = |(id, json): (std::borrow::Cow<'_, str>, &RawValue)| {
+                    // It goes into the item several times, beside a body that fills it.
+                    if id.len() > MAX_TEMPLATE_ID_BYTES {
+                        return Err(Unrecognized::new("too_large:template_id"));
+                    }
                     let Object(credential) = serde_json::from_str(json.get()).map_err(unexpected)?;
                     Ok((String::from(id), credential))
                 };

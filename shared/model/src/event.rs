@@ -202,6 +202,22 @@ impl Parsed {
         }
     }
 
+    /// The same, unless it says so much beside the verdict that its item in the table would be too large. It would be refused there for
+    /// ever, so it is better kept as not understood.
+    fn within_bounds(self) -> Result<Self, Unrecognized> {
+        match serde_json::to_vec(&(&self.details, &self.reasons)) {
+            Ok(json) if json.len() <= Self::MAX_BYTES_BESIDE_BODY => Ok(self),
+            _ => {
+                let unrecognized = Unrecognized::new("too_large:details");
+                Err(unrecognized.about(Some(self.subject)).perishable_if(self.delivery))
+            }
+        }
+    }
+
+    /// How much details and reasons may be, as JSON. With a body of 256 KB, and evidence of at most 64 KB, that leaves room in the 400 KB of an
+    /// item.
+    const MAX_BYTES_BESIDE_BODY: usize = 48 * 1024;
+
     /// The same, for these reasons.
     #[must_use]
     pub fn because(self, reasons: impl IntoIterator<Item = String>) -> Self {
@@ -299,7 +315,7 @@ impl Event {
     /// The event that a verified callback is. One that was not understood becomes an event too.
     #[must_use]
     pub fn new<P: Provider>(verified: &Verified, parsed: Result<Parsed, Unrecognized>, received_at: Timestamp) -> Self {
-        let (parsed, unrecognized, perishable) = match parsed {
+        let (parsed, unrecognized, perishable) = match parsed.and_then(Parsed::within_bounds) {
             Ok(parsed) => {
                 let perishable = parsed.delivery;
                 (parsed, None, perishable)

@@ -81,7 +81,7 @@ pub struct Part {
 
 impl Part {
     /// How much of a body fits one item, which may have 400 KB: the rest is for all else in it.
-    pub const BYTES: usize = 300 * 1024;
+    pub const BYTES: usize = 256 * 1024;
 
     /// What the sort keys of all parts of an event begin with.
     #[must_use]
