@@ -102,7 +102,10 @@ impl Emulator {
             {
                 bail!("the emulator ended at once ({status}): see {}", log_file(&self.folder).display());
             }
-            if reqwest::get(&health).await.is_ok_and(|response| response.status().is_success()) {
+            // Another emulator may have taken the port between the look at it and the start: the health of that one says nothing of ours.
+            let is_listening =
+                std::fs::read_to_string(log_file(&self.folder)).is_ok_and(|log| log.contains("Running on"));
+            if is_listening && reqwest::get(&health).await.is_ok_and(|response| response.status().is_success()) {
                 return Ok(());
             }
             tokio::time::sleep(Duration::from_millis(100)).await;

@@ -38,7 +38,7 @@ impl<S: SecretSource> Provider for Identomat<S> {
         secret_in_body(request, "callbackApiKey", &self.callback_api_key, now).await
     }
 
-    fn parse(&self, verified: &Verified) -> Result<Parsed, Unrecognized> {
+    fn parse(verified: &Verified) -> Result<Parsed, Unrecognized> {
         let callback: Callback = wire::from_json(verified.body())
             .map_err(|unrecognized| unrecognized.perishable_if(payload::names_perishable(verified.body())))?;
         let subject = callback.session_id.as_deref().and_then(|id| Subject::new(id).ok());

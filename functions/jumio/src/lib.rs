@@ -69,7 +69,7 @@ impl<N: Networks, S: SecretSource> Provider for Jumio<N, S> {
         source_address(request, "secret", &self.networks, &self.path_secret, now).await
     }
 
-    fn parse(&self, verified: &Verified) -> Result<Parsed, Unrecognized> {
+    fn parse(verified: &Verified) -> Result<Parsed, Unrecognized> {
         /// By what the three callbacks are told apart.
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]

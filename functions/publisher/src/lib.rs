@@ -6,24 +6,27 @@
 use std::collections::BTreeSet;
 
 use model::{Message, MessageDetail, MessageQueue, NotSent, Timestamp};
-use runtime::Record;
+use runtime::{Quarantine, Record, chain};
 use tracing::{error, info, warn};
 
 /// Where messages go, and what they carry.
 #[derive(Debug)]
-pub struct Publisher<Q> {
+pub struct Publisher<Q, U> {
     /// The FIFO queue for verdicts, and for everything else that is no delivery.
     pub verifications: Q,
     /// The queue for passwords and links to be delivered.
     pub deliveries: Q,
+    /// Where records are put that this version cannot read.
+    pub quarantine: U,
     /// What messages carry.
     pub detail: MessageDetail,
 }
 
-impl<Q: MessageQueue> Publisher<Q> {
+impl<Q: MessageQueue, U: Quarantine> Publisher<Q, U> {
     /// Publishes a batch of inserts, and returns the sequence numbers of those that were not accepted.
     ///
-    /// A password or link that has expired meanwhile is not sent any more.
+    /// A password or link that has expired meanwhile is not sent any more. A record that this version cannot read is set aside: trying again would not make it
+    /// readable, and would hold up all that come after it.
     pub async fn publish(&self, records: Vec<Record>, now: Timestamp) -> Vec<String> {
         let mut failed = Vec::new();
         let (mut verifications, mut deliveries) = (Vec::new(), Vec::new());
@@ -32,7 +35,10 @@ impl<Q: MessageQueue> Publisher<Q> {
                 Ok(event) => event,
                 Err(unreadable) => {
                     error!(record.sequence_number = sequence_number, error = %unreadable, "failed to read a record");
-                    failed.push(sequence_number);
+                    if let Err(error) = self.quarantine.set_aside(&unreadable).await {
+                        warn!(record.sequence_number = sequence_number, error = chain(error.as_ref()), "not set aside");
+                        failed.push(sequence_number);
+                    }
                     continue;
                 }
             };
@@ -95,7 +101,7 @@ mod tests {
     use std::sync::Mutex;
 
     use model::StoredEvent;
-    use runtime::Unreadable;
+    use runtime::{Error, Unreadable};
 
     use super::*;
 
@@ -123,6 +129,23 @@ mod tests {
         }
     }
 
+    /// A quarantine that keeps ids, unless it is closed.
+    #[derive(Default)]
+    struct Aside {
+        is_closed: bool,
+        ids: Mutex<Vec<String>>,
+    }
+
+    impl Quarantine for Aside {
+        async fn set_aside(&self, unreadable: &Unreadable) -> Result<(), Error> {
+            if self.is_closed {
+                return Err("closed".into());
+            }
+            self.ids.lock().unwrap().push(unreadable.id.clone());
+            Ok(())
+        }
+    }
+
     /// The record of an event whose id is its sequence number, after its subject.
     fn record(id: &str) -> Record {
         let event: StoredEvent = serde_json::from_value(serde_json::json!({
@@ -136,8 +159,12 @@ mod tests {
 
     /// Publishes records to two such queues at this second, and returns what is reported as failed and the calls accepted by each.
     fn publish(queue: Queue, records: Vec<Record>, second: i64) -> (Vec<String>, Vec<Vec<String>>, Vec<Vec<String>>) {
-        let publisher =
-            Publisher { verifications: queue, deliveries: Queue::default(), detail: MessageDetail::Reference };
+        let publisher = Publisher {
+            verifications: queue,
+            deliveries: Queue::default(),
+            quarantine: Aside::default(),
+            detail: MessageDetail::Reference,
+        };
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let failed = runtime.block_on(publisher.publish(records, Timestamp::from_second(second).unwrap()));
         let calls = |queue: Queue| queue.calls.into_inner().unwrap();
@@ -182,10 +209,28 @@ mod tests {
         check(queue, records, &[&["b-1"], &["b-2"]], &["a-1", "a-2", "a-3"]);
     }
 
+    /// Publishes a readable, an unreadable and a readable record, and returns what is reported as failed and what is set aside.
+    fn publish_with_poison(quarantine: Aside) -> (Vec<String>, Vec<String>) {
+        let unreadable = Unreadable { subject: "subject".to_owned(), id: "id-of-p".to_owned() };
+        let poison = Record { sequence_number: "p".to_owned(), event: Err(unreadable) };
+        let (verifications, deliveries) = (Queue::default(), Queue::default());
+        let publisher = Publisher { verifications, deliveries, quarantine, detail: MessageDetail::Reference };
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let records = vec![record("a"), poison, record("b")];
+        let failed = runtime.block_on(publisher.publish(records, Timestamp::UNIX_EPOCH));
+        assert_eq!(*publisher.verifications.calls.lock().unwrap(), [["a", "b"]]);
+        (failed, publisher.quarantine.ids.into_inner().unwrap())
+    }
+
     #[test]
-    fn an_unreadable_record_is_reported_and_the_others_are_published() {
-        let poison = Record { sequence_number: "p".to_owned(), event: Err(Unreadable) };
-        check(Queue::default(), vec![record("a"), poison, record("b")], &[&["a", "b"]], &["p"]);
+    fn an_unreadable_record_is_set_aside_and_the_others_are_published() {
+        assert_eq!(publish_with_poison(Aside::default()), (vec![], vec!["id-of-p".to_owned()]));
+    }
+
+    #[test]
+    fn an_unreadable_record_that_cannot_be_set_aside_is_reported() {
+        let closed = Aside { is_closed: true, ..Aside::default() };
+        assert_eq!(publish_with_poison(closed), (vec!["p".to_owned()], vec![]));
     }
 
     #[test]

@@ -12,6 +12,7 @@ async fn main() -> ExitCode {
         let publisher = Publisher {
             verifications: aws.verification_queue()?,
             deliveries: aws.delivery_queue()?,
+            quarantine: aws.unpublished_queue()?,
             detail: aws.message_detail()?,
         };
         runtime::consume(|records| publisher.publish(records, runtime::now())).await

@@ -34,7 +34,7 @@ impl<S: SecretSource> Provider for SignicatAssure<S> {
         shared_secret(request, "authorization", Ok, &self.authorization_header, now).await
     }
 
-    fn parse(&self, verified: &Verified) -> Result<Parsed, Unrecognized> {
+    fn parse(verified: &Verified) -> Result<Parsed, Unrecognized> {
         let notification: payload::Notification = wire::from_json(verified.body())?;
         // The process is what is verified; its id is unique among all dossiers.
         let subject = notification.process_id.as_deref().and_then(|id| Subject::new(id).ok());

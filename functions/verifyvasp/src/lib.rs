@@ -36,7 +36,7 @@ impl<S: SecretSource> Provider for VerifyVasp<S> {
         shared_secret(request, "authorization", bearer_token, &self.token, now).await
     }
 
-    fn parse(&self, verified: &Verified) -> Result<Parsed, Unrecognized> {
+    fn parse(verified: &Verified) -> Result<Parsed, Unrecognized> {
         let callback: payload::Callback = wire::from_json(verified.body())?;
         let Some(wire::Object(data)) = callback.data else {
             return Err(Unrecognized::missing("data"));

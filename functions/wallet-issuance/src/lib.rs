@@ -37,7 +37,7 @@ impl<E: Expectations> Provider for WalletIssuance<E> {
         one_time_code(request, &self.expectations).await
     }
 
-    fn parse(&self, verified: &Verified) -> Result<Parsed, Unrecognized> {
+    fn parse(verified: &Verified) -> Result<Parsed, Unrecognized> {
         let code_sha256 = verified.evidence().get("code_sha256").and_then(Value::as_str).unwrap_or_default();
         let by_code = || Subject::new(code_sha256).ok();
         let callback: payload::Callback =

@@ -78,7 +78,7 @@ impl<E: Expectations, L: LookUp<Value = Arc<KeySet>>> Provider for WalletVerific
         }
     }
 
-    fn parse(&self, verified: &Verified) -> Result<Parsed, Unrecognized> {
+    fn parse(verified: &Verified) -> Result<Parsed, Unrecognized> {
         parse(verified)
     }
 }

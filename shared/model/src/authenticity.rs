@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use subtle::ConstantTimeEq as _;
 
 use crate::{
-    Details, Expectation, Expectations, Header, Request, SecretSource, Timestamp, Unavailable, is_state,
+    Details, Expectation, Expectations, Header, Request, SecretSource, StoredEvent, Timestamp, Unavailable, is_state,
     wire::{self, Members},
 };
 
@@ -45,6 +45,13 @@ pub struct Verified {
 impl Verified {
     fn new(body: impl Into<Bytes>, assurance: Assurance) -> Self {
         Self { body: body.into(), assurance, evidence: Details::new() }
+    }
+
+    /// The request that an event was made from. It was verified then, and what was found out was kept with it.
+    ///
+    /// Not public: what it is read from has to have come from the store, which no type can tell. [`StoredEvent::reread`] is the one use.
+    pub(crate) fn once(event: &StoredEvent) -> Self {
+        Self { body: event.body.clone().into(), assurance: event.assurance, evidence: event.evidence.clone() }
     }
 
     /// What the check found out that a parser or a later verification needs: no secrets, no personal data.

@@ -55,9 +55,10 @@ pub trait Provider: Send + Sync {
         now: Timestamp,
     ) -> impl Future<Output = Result<Verified, AuthError>> + Send;
 
-    /// Reads the callback. No IO, no clock: the same body always reads the same.
+    /// Reads the callback. No state, no IO, no clock: the same body always reads the same, when it comes and when it is read
+    /// [again](crate::StoredEvent::reread).
     ///
     /// # Errors
     /// If it is not understood; the callback is then kept as it is.
-    fn parse(&self, verified: &Verified) -> Result<Parsed, Unrecognized>;
+    fn parse(verified: &Verified) -> Result<Parsed, Unrecognized>;
 }

@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::{Assurance, Details, Event, Outcome, Timestamp};
+use crate::{Assurance, Details, Event, Head, Outcome, Provider, Timestamp, Verified};
 
 /// An event as the events table holds it. Each field is an attribute of the same name.
 ///
@@ -136,6 +136,20 @@ impl StoredEvent {
             day: format!("{}#{shard}", event.received_at.strftime("%Y-%m-%d")),
             expires_at: event.received_at.as_second().saturating_add(retention.as_secs()),
             perishable: event.perishable,
+        }
+    }
+
+    /// What an event that was not understood is to the parser of today: another event, received when the first one was, with its head
+    /// if the same news can recur. It is a new event in the store, beside the first one. Needs the whole body.
+    ///
+    /// # Errors
+    /// With the reason, if it is still not understood.
+    pub fn reread<P: Provider>(&self, retention: Retention) -> Result<(Self, Option<Head>), String> {
+        let verified = Verified::once(self);
+        let event = Event::new::<P>(&verified, P::parse(&verified), self.received_at);
+        match event.unrecognized {
+            Some(reason) => Err(reason),
+            None => Ok((Self::new(&event, retention), event.head)),
         }
     }
 

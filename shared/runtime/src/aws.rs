@@ -8,8 +8,8 @@ use model::MessageDetail;
 use serde::de::DeserializeOwned;
 
 use crate::{
-    AllowedNetworks, Cached, DynamoExpectations, DynamoStore, Error, Secrets, SpillingStore, SqsQueue, SqsSpill, Vault,
-    config, http::now,
+    AllowedNetworks, Cached, DynamoExpectations, DynamoStore, Error, InternalQueue, Secrets, SpillingStore, SqsQueue,
+    Vault, config, http::now,
 };
 
 /// AWS, as the environment describes it, with the patience that its callers have.
@@ -20,9 +20,10 @@ pub struct Aws {
 }
 
 impl Aws {
-    /// AWS for a function that has to answer within this time. A call may take two fifths of it, attempts and pauses included, so that there
-    /// is time for another way when it fails.
-    pub async fn within(budget: Duration) -> Self {
+    /// AWS for a function whose callers wait for so long. Of the [time to work](time_to_work), a call may take two fifths, attempts and
+    /// pauses included, so that there is time for another way when it fails.
+    pub async fn within(answer_within: Duration) -> Self {
+        let budget = time_to_work(answer_within);
         let config = aws_config::defaults(BehaviorVersion::latest())
             .timeout_config(timeouts(budget * 2 / 5))
             .retry_config(RetryConfig::standard().with_max_attempts(3).with_initial_backoff(Duration::from_millis(25)))
@@ -44,9 +45,9 @@ impl Aws {
     ///
     /// # Errors
     /// If it names none.
-    pub fn spill_queue(&self) -> Result<SqsSpill, Error> {
+    pub fn spill_queue(&self) -> Result<InternalQueue, Error> {
         let config = aws_sdk_sqs::config::Builder::from(&self.config).timeout_config(timeouts(self.budget / 4)).build();
-        Ok(SqsSpill::new(aws_sdk_sqs::Client::from_conf(config), config::SPILL_QUEUE_URL.require()?))
+        Ok(InternalQueue::new(aws_sdk_sqs::Client::from_conf(config), config::SPILL_QUEUE_URL.require()?))
     }
 
     /// The events table that the environment names.
@@ -130,6 +131,14 @@ impl Aws {
         Ok(SqsQueue::new(aws_sdk_sqs::Client::new(&self.config), config::DELIVERY_QUEUE_URL.require()?))
     }
 
+    /// The queue for what cannot be published that the environment names.
+    ///
+    /// # Errors
+    /// If it names none.
+    pub fn unpublished_queue(&self) -> Result<InternalQueue, Error> {
+        Ok(InternalQueue::new(aws_sdk_sqs::Client::new(&self.config), config::UNPUBLISHED_QUEUE_URL.require()?))
+    }
+
     /// What messages carry.
     ///
     /// # Errors
@@ -140,6 +149,12 @@ impl Aws {
             Some(text) => Ok(text.parse().map_err(|problem: String| config::MESSAGE_DETAIL.invalid(problem))?),
         }
     }
+}
+
+/// What is left of a caller's patience for the function's own work. The rest goes to what the function cannot see: the network, the gateway, and at a
+/// cold start what Lambda does before it starts the process.
+pub(crate) fn time_to_work(answer_within: Duration) -> Duration {
+    answer_within.saturating_sub(Duration::from_millis(200))
 }
 
 /// Limits for a call that may take so long in all: each attempt gets half of it.

@@ -57,6 +57,8 @@ pub(crate) const SPILL_QUEUE_URL: Variable = Variable {
     name: "SPILL_QUEUE_URL",
     purpose: "the URL of the queue that keeps what the events table does not take",
 };
+pub(crate) const UNPUBLISHED_QUEUE_URL: Variable =
+    Variable { name: "UNPUBLISHED_QUEUE_URL", purpose: "the URL of the queue that keeps what cannot be published" };
 pub(crate) const MESSAGE_DETAIL: Variable =
     Variable { name: "MESSAGE_DETAIL", purpose: "what a message carries, reference (if unset) or full" };
 

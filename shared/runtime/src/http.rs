@@ -12,7 +12,7 @@ use model::{EventStore, Inserted, Provider, Receipt, Refusal, Rejection, Request
 use serde::{Deserialize, Deserializer};
 use tracing::{error, info, warn};
 
-use crate::{Error, start::chain};
+use crate::{Error, aws::time_to_work, start::chain};
 
 /// What API Gateway sends for an HTTP request (payload format 2.0), as far as callbacks need it.
 ///
@@ -96,7 +96,7 @@ pub async fn answer<P: Provider>(
         warn!(provider = P::NAME.as_str(), refusal = "not_base64", "callback refused");
         return respond(400, NOTHING);
     };
-    let in_time = P::ANSWER_WITHIN * 9 / 10;
+    let in_time = time_to_work(P::ANSWER_WITHIN);
     let received = tokio::time::timeout(in_time, model::receive(provider, store, &request, now)).await;
     let received = received.unwrap_or_else(|_| Err(Rejection::Unavailable(TookTooLong(in_time).into())));
     match received {

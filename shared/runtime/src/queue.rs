@@ -14,6 +14,7 @@ pub struct SqsQueue {
     client: Client,
     url: String,
     is_fifo: bool,
+    replay: Option<String>,
 }
 
 /// What one call to SendMessageBatch may hold, all messages and attributes together, is 1 MiB. Some room is left for
@@ -26,7 +27,14 @@ impl SqsQueue {
     pub fn new(client: Client, url: String) -> Self {
         // SQS wants the name to say so.
         let is_fifo = url.ends_with(".fifo");
-        Self { client, url, is_fifo }
+        Self { client, url, is_fifo, replay: None }
+    }
+
+    /// The same queue, for messages that are sent again on purpose. SQS drops a message that it knows already by its MessageDeduplicationId, so this
+    /// replay's name becomes a part of that; the event's id stays the same.
+    #[must_use]
+    pub fn replaying(self, replay: &str) -> Self {
+        Self { replay: Some(replay.to_owned()), ..self }
     }
 
     async fn send_entries(
@@ -92,12 +100,19 @@ impl SqsQueue {
         }
     }
 
+    fn deduplication_id(&self, message: &Message) -> String {
+        match &self.replay {
+            None => message.id.clone(),
+            Some(replay) => format!("{}-{replay}", message.id),
+        }
+    }
+
     /// The batch's entry of a message. A payload that would make it larger than a message may be is left out.
     fn entry(&self, message: &Message) -> Result<SendMessageBatchRequestEntry, NotSent> {
         let body = |message: &Message| serde_json::to_string(message).map_err(|error| NotSent(error.to_string()));
-        let mut text = body(message)?;
+        let mut text = as_sqs_text(body(message)?);
         if text.len() > MAX_BATCH_BYTES {
-            text = body(&message.clone().without_payload())?;
+            text = as_sqs_text(body(&message.clone().without_payload())?);
         }
         let attributes = [
             ("content-type", "application/cloudevents+json"),
@@ -110,11 +125,38 @@ impl SqsQueue {
             .id(&message.id)
             .message_body(text)
             .set_message_group_id(self.is_fifo.then(|| message.group_id()))
-            .set_message_deduplication_id(self.is_fifo.then(|| message.id.clone()));
+            .set_message_deduplication_id(self.is_fifo.then(|| self.deduplication_id(message)));
         for (name, value) in attributes {
             let value = MessageAttributeValue::builder().data_type("String").string_value(value).build();
             entry = entry.message_attributes(name, value.map_err(|error| NotSent(error.to_string()))?);
         }
         entry.build().map_err(|error| NotSent(error.to_string()))
+    }
+}
+
+/// The same JSON, as SQS takes it. A message with one of two characters that JSON may hold, and [XML 1.0](https://www.w3.org/TR/xml/#charsets) may not, would be
+/// refused for ever. They can only stand in strings, where JSON has another way to write them.
+pub(crate) fn as_sqs_text(json: String) -> String {
+    if json.contains(['\u{fffe}', '\u{ffff}']) {
+        json.replace('\u{fffe}', r"\ufffe").replace('\u{ffff}', r"\uffff")
+    } else {
+        json
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn what_sqs_would_refuse_is_written_in_another_way_and_reads_the_same() {
+        let value =
+            json!({ "\u{ffff}": ["\u{0}\u{1f}\u{7f}\u{fffd}\u{fffe}\u{ffff}\u{10000}\u{10ffff}", "\\ufffe \\"] });
+        let text = as_sqs_text(value.to_string());
+        let is_taken = |c| matches!(c, '\t' | '\n' | '\r' | ' '..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..);
+        assert!(text.chars().all(is_taken), "{text:?}");
+        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), value);
     }
 }

@@ -1,15 +1,12 @@
 //! The second durable store: what the table does not take is spilled into a queue, and drained from there when the table takes it again.
 
-use std::time::Duration;
-
-use aws_sdk_sqs::Client;
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use model::{Event, EventStore, Head, Inserted, Part, Retention, StoreError, StoredEvent};
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use crate::{
-    Error,
+    Error, InternalQueue,
     start::chain,
     store::{DynamoStore, failed},
 };
@@ -76,41 +73,15 @@ pub trait SpillQueue: Send + Sync {
     fn spill(&self, spilled: &Spilled) -> impl Future<Output = Result<(), Error>> + Send;
 }
 
-/// A spill queue in SQS.
-#[derive(Debug, Clone)]
-pub struct SqsSpill {
-    client: Client,
-    url: String,
-}
-
-impl SqsSpill {
-    /// The queue with this URL.
-    #[must_use]
-    pub fn new(client: Client, url: String) -> Self {
-        Self { client, url }
-    }
-
-    /// Lets a received message come again only after so long. If that fails, it comes again when the queue thinks fit.
-    pub(crate) async fn hide(&self, receipt_handle: &str, time: Duration) {
-        let seconds = i32::try_from(time.as_secs()).unwrap_or(i32::MAX);
-        let change = self.client.change_message_visibility().queue_url(&self.url).receipt_handle(receipt_handle);
-        if let Err(error) = change.visibility_timeout(seconds).send().await {
-            warn!(error = chain(&error), "failed to put a message off");
-        }
-    }
-}
-
-impl SpillQueue for SqsSpill {
+impl SpillQueue for InternalQueue {
     async fn spill(&self, spilled: &Spilled) -> Result<(), Error> {
-        let body = serde_json::to_string(spilled)?;
-        self.client.send_message().queue_url(&self.url).message_body(body).send().await?;
-        Ok(())
+        self.send(spilled).await
     }
 }
 
 /// A store with a queue behind it. An event that the store does not take is spilled; only when that fails too, it is not kept.
 #[derive(Debug)]
-pub struct SpillingStore<S = DynamoStore, Q = SqsSpill> {
+pub struct SpillingStore<S = DynamoStore, Q = InternalQueue> {
     store: S,
     queue: Q,
     retention: Retention,
@@ -187,7 +158,7 @@ mod tests {
             model::shared_secret(request, "authorization", Ok, &self.0, now).await
         }
 
-        fn parse(&self, verified: &model::Verified) -> Result<model::Parsed, model::Unrecognized> {
+        fn parse(verified: &model::Verified) -> Result<model::Parsed, model::Unrecognized> {
             let subject = model::Subject::new("subject").map_err(|_| model::Unrecognized::missing("subject"))?;
             Ok(model::Parsed::new("thing", subject, model::Identity::of_bytes(verified.body()), Outcome::Approved))
         }

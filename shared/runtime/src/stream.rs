@@ -9,15 +9,45 @@ use aws_lambda_events::{
 };
 use lambda_runtime::{LambdaEvent, service_fn};
 use model::StoredEvent;
+use serde::{Deserialize, Serialize};
 use serde_dynamo::AttributeValue;
 
-use crate::{Error, SqsSpill};
+use crate::{Error, InternalQueue};
 
 /// A stream record's item is not an event as this version knows them. What it is instead is not said, as that could be
-/// personal data; the record's sequence number leads to it.
-#[derive(Debug, thiserror::Error)]
+/// personal data; its key leads to it, long after the stream has forgotten it.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("the record's item is no event that this version can read")]
-pub struct Unreadable;
+pub struct Unreadable {
+    /// The item's partition key.
+    #[serde(rename = "pk")]
+    pub subject: String,
+    /// The item's sort key.
+    #[serde(rename = "sk")]
+    pub id: String,
+}
+
+/// Shows what may be logged: not the subject.
+impl std::fmt::Debug for Unreadable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Unreadable").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// Where records are put that cannot be published, so that they hold nothing up.
+pub trait Quarantine: Send + Sync {
+    /// Keeps where this record's item is.
+    ///
+    /// # Errors
+    /// If the quarantine does not say that it kept it. Setting it aside again is safe.
+    fn set_aside(&self, unreadable: &Unreadable) -> impl Future<Output = Result<(), Error>> + Send;
+}
+
+impl Quarantine for InternalQueue {
+    async fn set_aside(&self, unreadable: &Unreadable) -> Result<(), Error> {
+        self.send(unreadable).await
+    }
+}
 
 /// One insert into the events table.
 #[derive(Debug)]
@@ -29,10 +59,15 @@ pub struct Record {
 }
 
 impl From<EventRecord> for Record {
-    fn from(record: EventRecord) -> Self {
+    fn from(EventRecord { change, .. }: EventRecord) -> Self {
+        let key = |name: &str| match change.keys.get(name) {
+            Some(AttributeValue::S(text)) => text.clone(),
+            _ => String::new(),
+        };
+        let unreadable = Unreadable { subject: key("pk"), id: key("sk") };
         Self {
-            sequence_number: record.change.sequence_number.unwrap_or_default(),
-            event: serde_dynamo::from_item(record.change.new_image).map_err(|_| Unreadable),
+            sequence_number: change.sequence_number.unwrap_or_default(),
+            event: serde_dynamo::from_item(change.new_image).map_err(|_| unreadable),
         }
     }
 }
@@ -93,7 +128,7 @@ impl From<SqsMessage> for QueuedMessage {
 /// # Errors
 /// If Lambda's Runtime API fails.
 pub async fn consume_queue<F: Future<Output = Vec<QueuedMessage>>>(
-    queue: &SqsSpill,
+    queue: &InternalQueue,
     deal_with: impl Fn(Vec<QueuedMessage>) -> F,
 ) -> Result<(), Error> {
     let deal_with = &deal_with;
