@@ -12,7 +12,9 @@ use cli::{
 };
 use identomat::Identomat;
 use jumio::Jumio;
-use model::{EventStore, Expectation, Expectations as _, MemoryExpectations, Networks, SecretPair, Timestamp};
+use model::{
+    EventStore, Expectation, Expectations as _, MemoryExpectations, Networks, Provider as _, SecretPair, Timestamp,
+};
 use runtime::{Cached, Error, GatewayRequest, GatewayResponse, LookUp};
 use signicat_assure::SignicatAssure;
 use verifyvasp::VerifyVasp;
@@ -56,6 +58,22 @@ pub async fn answer(
             let provider = WalletVerification::new(announced().await, trusted_issuers());
             runtime::answer(&provider, store, request, now).await
         }
+        _ => return Err(Unknown),
+    })
+}
+
+/// The largest body that a function takes in, in bytes.
+///
+/// # Errors
+/// If there is no such function.
+pub fn max_body_bytes(function: &str) -> Result<usize, Unknown> {
+    Ok(match function {
+        "identomat" => Identomat::<SecretPair>::MAX_BODY_BYTES,
+        "jumio" => Jumio::<Documented, SecretPair>::MAX_BODY_BYTES,
+        "signicat-assure" => SignicatAssure::<SecretPair>::MAX_BODY_BYTES,
+        "verifyvasp" => VerifyVasp::<SecretPair>::MAX_BODY_BYTES,
+        "wallet-issuance" => WalletIssuance::<MemoryExpectations>::MAX_BODY_BYTES,
+        "wallet-verification" => WalletVerification::<MemoryExpectations, IssuersKeys>::MAX_BODY_BYTES,
         _ => return Err(Unknown),
     })
 }

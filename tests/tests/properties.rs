@@ -1,43 +1,9 @@
 //! What holds for whatever is sent.
 
-use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use cli::sample::Sample;
-use model::{MemoryStore, StoredEvent, wire};
+use model::wire;
 use proptest::{collection::vec, prelude::*, sample::select};
 use serde_json::{Map, Value, json};
-use tests::{CODE, FUNCTIONS, answer, local_time, samples};
-
-/// Sends an event to a function, and returns the status and what is stored.
-fn send(function: &str, event: &Value) -> (i64, Vec<StoredEvent>) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-    let store = MemoryStore::default();
-    let response = runtime.block_on(answer(function, &store, &event.to_string(), local_time())).unwrap();
-    (response.status_code, store.events())
-}
-
-/// A sample of a function that is accepted: its event has the right credentials.
-fn accepted(function: &str) -> Sample {
-    samples().into_iter().find(|sample| sample.function == function && sample.expect.status == 200).unwrap()
-}
-
-fn with_body(sample: &Sample, body: &[u8]) -> Value {
-    let mut event: Value = serde_json::from_str(&sample.text).unwrap();
-    event["body"] = json!(BASE64.encode(body));
-    event["isBase64Encoded"] = json!(true);
-    event
-}
-
-/// An authentic event with this body. None if the function wants its secret in the body and there is no place for it.
-fn authentic(function: &str, body: &[u8]) -> Option<Value> {
-    let sample = accepted(function);
-    let secret = match function {
-        "identomat" => r#""callbackApiKey":"local-identomat-secret""#.to_owned(),
-        "wallet-issuance" | "wallet-verification" => format!(r#""code":"{CODE}""#),
-        _ => return Some(with_body(&sample, body)),
-    };
-    let members = std::str::from_utf8(body).ok()?.strip_prefix('{').filter(|members| members.starts_with('"'))?;
-    Some(with_body(&sample, format!("{{{secret},{members}").as_bytes()))
-}
+use tests::{FUNCTIONS, authentic, samples, send, with_body};
 
 /// Checks that a body is stored byte for byte when it is sent with the right credentials.
 fn is_kept_as_it_is(function: &str, body: &[u8]) -> Result<(), TestCaseError> {

@@ -66,6 +66,10 @@ impl Callback {
             0 => Err(Unrecognized::missing("tokens")),
             1..=MAX_CREDENTIALS => {
                 let credential = |(id, json): (std::borrow::Cow<'_, str>, &RawValue)| {
+                    // It becomes a name in the item, and the table takes none that is empty.
+                    if id.is_empty() {
+                        return Err(Unrecognized::missing("template_id"));
+                    }
                     // It goes into the item several times, beside a body that fills it.
                     if id.len() > MAX_TEMPLATE_ID_BYTES {
                         return Err(Unrecognized::new("too_large:template_id"));

@@ -11,7 +11,10 @@ use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
     de::{DeserializeOwned, MapAccess, Visitor, value::MapAccessDeserializer},
 };
-use serde_json::value::{RawValue, to_raw_value};
+use serde_json::{
+    Value,
+    value::{RawValue, to_raw_value},
+};
 
 use crate::Unrecognized;
 
@@ -119,14 +122,14 @@ pub fn code(text: &str) -> String {
 }
 
 /// A form (`application/x-www-form-urlencoded`) as the text of a JSON object, without losing a key or a value: a key that is repeated has an
-/// array, and a value that is a JSON object or array is that. All other values are strings. Percent-encoding that is none stays as
+/// array, and a value that is a JSON object or array, and can be read, is that. All other values are strings. Percent-encoding that is none stays as
 /// it is, and what is not UTF-8 is replaced.
 #[must_use]
 pub fn form_as_json(body: &[u8]) -> Vec<u8> {
     let mut fields: BTreeMap<String, Vec<Box<RawValue>>> = BTreeMap::new();
     for (key, value) in form_urlencoded::parse(body) {
         let json = match value.trim_start().as_bytes().first() {
-            Some(b'{' | b'[') => serde_json::from_str(&value).ok(),
+            Some(b'{' | b'[') if can_be_read_within(&value) => serde_json::from_str(&value).ok(),
             _ => None,
         };
         // A string is always JSON.
@@ -136,6 +139,13 @@ pub fn form_as_json(body: &[u8]) -> Vec<u8> {
     let fields: BTreeMap<String, FormValue> =
         fields.into_iter().map(|(key, values)| (key, FormValue(values))).collect();
     serde_json::to_vec(&fields).unwrap_or_default()
+}
+
+/// Whether a value can be read where it will stand: in the form's object, and in the array of a key that is repeated. Not everything that is JSON by
+/// its grammar can be, as it may be nested too deep or hold a number beyond all numbers; whoever can write one field of a form must not
+/// keep us from reading the others.
+fn can_be_read_within(value: &str) -> bool {
+    serde_json::from_str::<Value>(&format!("[[{value}]]")).is_ok()
 }
 
 /// The values of one key.
@@ -266,6 +276,7 @@ mod tests {
         check_form(b"a=%7B%22b%22%3A1%7D", r#"{"a":{"b":1}}"#);
         check_form(b"a=[1,2]&a=[3]", r#"{"a":[[1,2],[3]]}"#);
         check_form(b"a={broken&b=100%&c=%zz", r#"{"a":"{broken","b":"100%","c":"%zz"}"#);
+        check_form(br#"a=[1e400]&b={"c":"\ud800"}&d=[1e4]"#, r#"{"a":"[1e400]","b":"{\"c\":\"\\ud800\"}","d":[1e4]}"#);
         check_form(b"=x&&%00=%FF", "{\"\":\"x\",\"\\u0000\":\"\u{fffd}\"}");
     }
 }

@@ -1,0 +1,88 @@
+//! What the gateway hands to a function: an event with any body, from the provider or from a stranger.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use cli::sample::Sample;
+use model::{MemoryStore, StoredEvent};
+use serde_json::{Value, json};
+
+use crate::{CODE, answer, local_time, samples};
+
+/// Sends an event to a function with an empty store, and returns the status and what is stored.
+#[must_use]
+pub fn send(function: &str, event: &Value) -> (i64, Vec<StoredEvent>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let store = MemoryStore::default();
+    let response = runtime.block_on(answer(function, &store, &event.to_string(), local_time())).unwrap();
+    (response.status_code, store.events())
+}
+
+/// A sample of a function that is accepted: its event has the right credentials.
+#[must_use]
+pub fn accepted(function: &str) -> Sample {
+    samples().into_iter().find(|sample| sample.function == function && sample.expect.status == 200).unwrap()
+}
+
+/// A sample's event with another body.
+#[must_use]
+pub fn with_body(sample: &Sample, body: &[u8]) -> Value {
+    let mut event: Value = serde_json::from_str(&sample.text).unwrap();
+    event["body"] = json!(BASE64.encode(body));
+    event["isBase64Encoded"] = json!(true);
+    event
+}
+
+/// An authentic event with this body. None if the function wants its secret in the body and there is no place for it.
+#[must_use]
+pub fn authentic(function: &str, body: &[u8]) -> Option<Value> {
+    if takes_secret_in_body(function) {
+        std::str::from_utf8(body).ok()?;
+    }
+    Some(with_body(&accepted(function), &with_secret(function, body, &secret(function))?))
+}
+
+/// An event with this body from somebody who knows where the secret belongs, and not what it is.
+#[must_use]
+pub fn by_stranger(function: &str, body: &[u8]) -> Value {
+    let body = with_secret(function, body, "wrong").unwrap_or_else(|| body.to_owned());
+    let mut event = with_body(&accepted(function), &body);
+    for (_, value) in event["headers"].as_object_mut().unwrap() {
+        *value = json!(value.as_str().unwrap().replace(&secret(function), "wrong"));
+    }
+    if function == "jumio" {
+        event["pathParameters"]["secret"] = json!("wrong");
+    }
+    event
+}
+
+/// What a function takes for its provider's secret.
+#[must_use]
+pub fn secret(function: &str) -> String {
+    match function {
+        "wallet-issuance" | "wallet-verification" => CODE.to_owned(),
+        _ => format!("local-{function}-secret"),
+    }
+}
+
+/// Whether a function looks for the secret in the body, rather than in a header or the path.
+#[must_use]
+pub fn takes_secret_in_body(function: &str) -> bool {
+    secret_field(function).is_some()
+}
+
+/// The field of the body that has the secret, if it is there.
+#[must_use]
+pub fn secret_field(function: &str) -> Option<&'static str> {
+    match function {
+        "identomat" => Some("callbackApiKey"),
+        "wallet-issuance" | "wallet-verification" => Some("code"),
+        _ => None,
+    }
+}
+
+/// A body with a secret in it, where the function wants one there. None if there is no place for it.
+#[must_use]
+pub fn with_secret(function: &str, body: &[u8], secret: &str) -> Option<Vec<u8>> {
+    let Some(field) = secret_field(function) else { return Some(body.to_owned()) };
+    let members = body.strip_prefix(b"{").filter(|members| members.starts_with(b"\""))?;
+    Some([format!(r#"{{"{field}":"{secret}","#).as_bytes(), members].concat())
+}
