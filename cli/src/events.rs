@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use anyhow::{Context as _, bail};
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
 use jiff::{SignedDuration, civil::Date, tz::TimeZone};
-use model::{Retention, StoredEvent, Timestamp};
+use model::{StoredEvent, Timestamp};
 use runtime::DynamoStore;
 use serde::Deserialize;
 
@@ -16,15 +16,20 @@ use crate::stack::{Connections, Stack};
 pub struct Events {
     connections: Connections,
     table: String,
+    /// The same table, as the functions see it.
+    pub(crate) store: DynamoStore,
 }
 
-/// An event's key in the table and in the index by day.
+/// An event's key in the table, and when it was received.
 #[derive(Debug, Clone, Deserialize)]
-struct Key {
+pub struct Key {
     pk: String,
     sk: String,
-    received_at: Timestamp,
+    pub(crate) received_at: Timestamp,
 }
+
+/// How many events a BatchGetItem takes.
+pub(crate) const PAGE: usize = 100;
 
 type Item = HashMap<String, AttributeValue>;
 
@@ -35,7 +40,10 @@ const WITHOUT_BODY: &str = "pk, sk, provider, #source, kind, outcome, reasons, u
 impl Events {
     /// The events of this stack.
     pub async fn of(stack: &Stack) -> Self {
-        Self { connections: stack.connect().await, table: stack.events_table.clone() }
+        let connections = stack.connect().await;
+        let table = stack.events_table.clone();
+        let store = DynamoStore::new(connections.dynamodb.clone(), table.clone(), stack.retention());
+        Self { connections, table, store }
     }
 
     /// Up to so many events received from `since` until before `until`, without their bodies, in the order in which they were received.
@@ -50,24 +58,31 @@ impl Events {
         limit: usize,
     ) -> anyhow::Result<Vec<StoredEvent>> {
         let mut found = Vec::new();
-        let date = |time: Timestamp| time.to_zoned(TimeZone::UTC).date();
-        let last = date(until - SignedDuration::from_nanos(1));
-        for day in date(since).series(jiff::Span::new().days(1)).take_while(|day| *day <= last) {
-            let mut keys = Vec::new();
-            for shard in 0..StoredEvent::SHARDS_PER_DAY {
-                keys.extend(self.keys(day, shard, since, until).await?);
-            }
-            keys.sort_by(|one, other| (one.received_at, &one.sk).cmp(&(other.received_at, &other.sk)));
-            // A BatchGetItem takes a hundred keys.
-            for keys in keys.chunks(100) {
-                found.extend(self.get(keys).await?.into_iter().filter(&wanted));
-                if found.len() >= limit {
-                    found.truncate(limit);
-                    return Ok(found);
-                }
+        for keys in self.keys_received(since, until).await?.chunks(PAGE) {
+            found.extend(self.get(keys).await?.into_iter().filter(&wanted));
+            if found.len() >= limit {
+                found.truncate(limit);
+                break;
             }
         }
         Ok(found)
+    }
+
+    /// The keys of the events received from `since` until before `until`, in the order in which they were received.
+    ///
+    /// # Errors
+    /// If the table cannot be read.
+    pub async fn keys_received(&self, since: Timestamp, until: Timestamp) -> anyhow::Result<Vec<Key>> {
+        let mut keys = Vec::new();
+        let date = |time: Timestamp| time.to_zoned(TimeZone::UTC).date();
+        let last = date(until - SignedDuration::from_nanos(1));
+        for day in date(since).series(jiff::Span::new().days(1)).take_while(|day| *day <= last) {
+            for shard in 0..StoredEvent::SHARDS_PER_DAY {
+                keys.extend(self.keys(day, shard, since, until).await?);
+            }
+        }
+        keys.sort_by(|one, other| (one.received_at, &one.sk).cmp(&(other.received_at, &other.sk)));
+        Ok(keys)
     }
 
     async fn keys(&self, day: Date, shard: u8, since: Timestamp, until: Timestamp) -> anyhow::Result<Vec<Key>> {
@@ -90,8 +105,8 @@ impl Events {
         Ok(keys)
     }
 
-    /// The events with these keys, in their order. One that was deleted meanwhile is left out.
-    async fn get(&self, keys: &[Key]) -> anyhow::Result<Vec<StoredEvent>> {
+    /// Up to [`PAGE`] events by their keys, without their bodies, in this order. One that was deleted meanwhile is left out.
+    pub(crate) async fn get(&self, keys: &[Key]) -> anyhow::Result<Vec<StoredEvent>> {
         let key = |key: &Key| {
             let text = |text: &str| AttributeValue::S(text.to_owned());
             Item::from([("pk".to_owned(), text(&key.pk)), ("sk".to_owned(), text(&key.sk))])
@@ -141,6 +156,15 @@ impl Events {
         Ok(events)
     }
 
+    /// The keys of all events of a subject, in the order in which they were received.
+    ///
+    /// # Errors
+    /// If the table cannot be read.
+    pub async fn keys_of_subject(&self, subject: &str) -> anyhow::Result<Vec<Key>> {
+        let key = |event: StoredEvent| Key { pk: event.subject, sk: event.id, received_at: event.received_at };
+        Ok(self.of_subject(subject).await?.into_iter().map(key).collect())
+    }
+
     /// The event with this id, with its whole body. Without its subject, the whole table is searched.
     ///
     /// # Errors
@@ -150,8 +174,7 @@ impl Events {
             Some(subject) => subject.to_owned(),
             None => self.subject_of(id).await?,
         };
-        let store = DynamoStore::new(self.connections.dynamodb.clone(), self.table.clone(), Retention::default());
-        let found = store.find(&subject, id).await.context("failed to read the events table")?;
+        let found = self.store.find(&subject, id).await.context("failed to read the events table")?;
         found.with_context(|| format!("there is no event {id} with this subject"))
     }
 

@@ -5,6 +5,7 @@
 mod deploy;
 mod emulator;
 mod python;
+mod selection;
 mod step;
 
 pub mod demo;
@@ -12,6 +13,9 @@ pub mod events;
 pub mod expect;
 pub mod list;
 pub mod local;
+pub mod redrive;
+pub mod replay;
+pub mod reprocess;
 pub mod sample;
 pub mod send;
 pub mod stack;
@@ -48,6 +52,9 @@ enum Command {
     Tail(tail::Tail),
     List(list::List),
     Show(list::Show),
+    Replay(replay::Replay),
+    Reprocess(reprocess::Reprocess),
+    Redrive(redrive::Redrive),
     Expect(expect::Expect),
     Verify(verify::Verify),
 }
@@ -65,6 +72,9 @@ impl Cli {
             Command::Tail(command) => command.run().await,
             Command::List(command) => command.run().await,
             Command::Show(command) => command.run().await,
+            Command::Replay(command) => command.run().await,
+            Command::Reprocess(command) => command.run().await,
+            Command::Redrive(command) => command.run().await,
             Command::Expect(command) => command.run().await,
             Command::Verify(command) => command.run().await,
         }
@@ -77,13 +87,17 @@ pub struct Target {
     /// The name of a deployed CloudFormation stack. Without it, the local stack.
     #[arg(long, value_name = "NAME")]
     stack: Option<String>,
+    /// A file with a local stack's addresses, as `callbacks local --json` prints them, instead of the running one's.
+    #[arg(long, value_name = "FILE", conflicts_with = "stack")]
+    stack_file: Option<PathBuf>,
 }
 
 impl Target {
     async fn resolve(&self) -> anyhow::Result<Stack> {
-        match &self.stack {
-            Some(name) => Stack::deployed(name).await,
-            None => local::running(),
+        match (&self.stack, &self.stack_file) {
+            (Some(name), _) => Stack::deployed(name).await,
+            (None, Some(file)) => Stack::read(file),
+            (None, None) => local::running(),
         }
     }
 }

@@ -6,33 +6,24 @@ use anyhow::bail;
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use clap::Args;
 use jiff::SignedDuration;
-use model::{Outcome, StoredEvent, Timestamp};
+use model::StoredEvent;
 use serde_json::{Value, json};
 
-use crate::{Target, events::Events};
+use crate::{
+    Target,
+    events::{Events, PAGE},
+    selection::Selection,
+};
 
-/// Lists the events that were received in a time, by default the last day.
+/// Lists the events that were received in a time or of a verification, by default those of the last day.
 ///
 /// Shows no payloads. Exits with 1 if there is none.
 #[derive(Debug, Args)]
 pub struct List {
     #[command(flatten)]
     target: Target,
-    /// From when on, such as 2026-01-31T12:00:00Z, or how long ago, such as 2h or 30m [default: 24h].
-    #[arg(long, value_name = "TIME", value_parser = time)]
-    since: Option<Timestamp>,
-    /// Until before when [default: now].
-    #[arg(long, value_name = "TIME", value_parser = time)]
-    until: Option<Timestamp>,
-    /// Only of this provider, such as jumio.
-    #[arg(long)]
-    provider: Option<String>,
-    /// Only of this kind, such as jumio.netverify-id.
-    #[arg(long)]
-    kind: Option<String>,
-    /// Only with this outcome, such as approved.
-    #[arg(long, value_parser = outcome)]
-    outcome: Option<Outcome>,
+    #[command(flatten)]
+    selection: Selection,
     /// How many at most.
     #[arg(long, default_value_t = 1000)]
     limit: usize,
@@ -63,23 +54,20 @@ pub struct Show {
 impl List {
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
         let stack = self.target.resolve().await?;
-        let since = self.since.unwrap_or_else(|| now() - SignedDuration::from_hours(24));
-        let until = self.until.unwrap_or_else(|| now() + SignedDuration::from_mins(1));
-        if since >= until {
-            bail!("--since is not before --until");
+        let table = Events::of(&stack).await;
+        let mut events = Vec::new();
+        for keys in self.selection.keys(&table, Some(SignedDuration::from_hours(24))).await?.chunks(PAGE) {
+            events.extend(table.get(keys).await?.into_iter().filter(|event| self.selection.selects(event)));
+            if events.len() >= self.limit {
+                events.truncate(self.limit);
+                break;
+            }
         }
-        let is = |wanted: &Option<String>, text: &str| wanted.as_deref().is_none_or(|wanted| wanted == text);
-        let wanted = |event: &StoredEvent| {
-            is(&self.provider, &event.provider)
-                && is(&self.kind, &event.kind)
-                && self.outcome.is_none_or(|outcome| outcome == event.outcome)
-        };
-        let events = Events::of(&stack).await.received(since, until, wanted, self.limit).await?;
         for event in &events {
             print(event, None, self.json);
         }
         if events.is_empty() {
-            eprintln!("There is none from {since:.0} to {until:.0}.");
+            eprintln!("There is none (without --since or --subject, of the last day).");
         }
         if events.len() == self.limit {
             eprintln!("There may be more: this is --limit {}.", self.limit);
@@ -110,7 +98,7 @@ impl Show {
     }
 }
 
-fn print(event: &StoredEvent, payload: Option<&[u8]>, as_json: bool) {
+pub(crate) fn print(event: &StoredEvent, payload: Option<&[u8]>, as_json: bool) {
     if as_json {
         let mut json = serde_json::to_value(event).unwrap_or_default();
         if let Some(fields) = json.as_object_mut() {
@@ -133,24 +121,4 @@ fn print(event: &StoredEvent, payload: Option<&[u8]>, as_json: bool) {
     if let Some(payload) = payload {
         println!("{}", String::from_utf8_lossy(payload));
     }
-}
-
-fn outcome(text: &str) -> Result<Outcome, String> {
-    serde_json::from_value(json!(text))
-        .map_err(|_| "an outcome is approved, rejected, review, action_required, pending, failed or none".to_owned())
-}
-
-/// A time, or how long ago.
-fn time(text: &str) -> Result<Timestamp, String> {
-    if let Ok(time) = text.parse() {
-        return Ok(time);
-    }
-    let ago: SignedDuration =
-        text.parse().map_err(|_| "neither a time like 2026-01-31T12:00:00Z nor a span like 2h or 30m".to_owned())?;
-    now().checked_sub(ago).map_err(|error| error.to_string())
-}
-
-#[expect(clippy::disallowed_methods, reason = "spans like 2h are counted from now")]
-fn now() -> Timestamp {
-    Timestamp::now()
 }

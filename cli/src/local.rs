@@ -82,10 +82,13 @@ impl Local {
 }
 
 /// The exit code of a command that was interrupted: 128 and the signal's number.
-pub(crate) const INTERRUPTED: u8 = 130;
+pub const INTERRUPTED: u8 = 130;
 
 /// Waits for Ctrl-C, or for being told to end.
-pub(crate) async fn interrupted() -> anyhow::Result<()> {
+///
+/// # Errors
+/// If the system does not tell.
+pub async fn interrupted() -> anyhow::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate()).context("failed to listen for signals")?;
     tokio::select! {
@@ -190,9 +193,7 @@ impl Folder {
     }
 
     fn read(&self) -> anyhow::Result<Stack> {
-        let file = self.stack_file();
-        let text = std::fs::read_to_string(&file).with_context(|| format!("failed to read {}", file.display()))?;
-        serde_json::from_str(&text).with_context(|| format!("failed to understand {}", file.display()))
+        Stack::read(&self.stack_file())
     }
 
     fn write(&self, stack: &Stack) -> anyhow::Result<()> {

@@ -59,7 +59,7 @@ pub enum By {
 }
 
 /// What should be stored, and published.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ExpectedEvent {
     /// Provider and kind.
     pub kind: String,
@@ -219,6 +219,74 @@ impl Sample {
         self.wallet.as_ref()?.announce.as_ref()
     }
 
+    /// Whether the local issuer has to sign something in it.
+    #[must_use]
+    pub fn has_tokens(&self) -> bool {
+        self.wallet.as_ref().is_some_and(|wallet| !wallet.tokens.is_empty())
+    }
+
+    /// The sample about another verification, one that no sample is about: with this subject wherever it has its own, and for a wallet with
+    /// a code that is like no other's.
+    ///
+    /// None of a sample that leaves nothing behind, or does not name its subject.
+    #[must_use]
+    pub fn about(&self, subject: &str) -> Option<Self> {
+        let mut sample = self.clone();
+        let event = sample.expect.event.as_mut()?;
+        let own_subject = std::mem::replace(&mut event.subject, subject.to_owned());
+        let mut body = self.body_text().filter(|body| body.contains(&own_subject))?;
+        body = body.replace(&own_subject, subject);
+        if let Some(announcement) = sample.wallet.as_mut().and_then(|wallet| wallet.announce.as_mut()) {
+            let code = format!("code-of-{subject}-{}", self.file.file_stem().unwrap_or_default().to_string_lossy());
+            body = body.replace(&announcement.code, &code);
+            announcement.code = code;
+            if let Some(state) = announcement.state.as_mut().filter(|state| **state == own_subject) {
+                *state = subject.to_owned();
+            }
+        }
+        Some(sample.with_body(body))
+    }
+
+    /// The sample with a body that is so many bytes longer, or little less, and says the same: in a token where there is one to be signed, as a
+    /// portrait would be, else in a field of their own.
+    #[must_use]
+    pub fn padded(mut self, bytes: usize) -> Self {
+        let tokens = self.wallet.iter_mut().flat_map(|wallet| wallet.tokens.values_mut());
+        if let Some(claims) = tokens.filter_map(|token| token.claims.as_object_mut()).next() {
+            // Four characters of a token are three bytes of its claims.
+            claims.insert("padding".to_owned(), "x".repeat(bytes / 4 * 3).into());
+            return self;
+        }
+        let padding = "x".repeat(bytes);
+        match self.body_text() {
+            Some(body) => {
+                let padded = match body.trim_start().strip_prefix('{') {
+                    Some(members) => format!(r#"{{"padding": "{padding}",{members}"#),
+                    None => format!("{body}&padding={padding}"),
+                };
+                self.with_body(padded)
+            }
+            None => self,
+        }
+    }
+
+    /// The body, if it is text.
+    fn body_text(&self) -> Option<String> {
+        let body = self.event.body.clone()?;
+        if self.event.is_base64_encoded { String::from_utf8(BASE64.decode(body).ok()?).ok() } else { Some(body) }
+    }
+
+    fn with_body(mut self, body: String) -> Self {
+        let body = if self.event.is_base64_encoded { BASE64.encode(body) } else { body };
+        // It was read from this text.
+        if let Ok(mut file) = serde_json::from_str::<serde_json::Map<String, Value>>(&self.text) {
+            file.insert("body".to_owned(), body.clone().into());
+            self.text = Value::from(file).to_string();
+        }
+        self.event.body = Some(body);
+        self
+    }
+
     /// The sample with its tokens signed by this issuer.
     ///
     /// # Errors
@@ -249,10 +317,7 @@ impl Sample {
                 (status, answer) => bail!("the announcement for {} was answered {status}: {answer}", self.name()),
             }
         }
-        if self.wallet.as_ref().is_none_or(|wallet| wallet.tokens.is_empty()) {
-            return Ok(self);
-        }
-        self.signed_by(&Issuer::of(stack)?)
+        if self.has_tokens() { self.signed_by(&Issuer::of(stack)?) } else { Ok(self) }
     }
 
     /// Sends the sample to a stack, with that stack's secret where the file has the local one.

@@ -1,6 +1,6 @@
 //! A stack, local or deployed: where its parts are.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
 use anyhow::{Context as _, bail};
 use aws_config::{BehaviorVersion, Region};
@@ -8,6 +8,8 @@ use aws_credential_types::{
     Credentials,
     provider::{ProvideCredentials as _, SharedCredentialsProvider},
 };
+use jiff::SignedDuration;
+use model::Retention;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -35,6 +37,12 @@ pub struct Stack {
     pub events_table: String,
     /// The table that keeps what is expected.
     pub expectations_table: String,
+    /// For how many days events are kept.
+    pub event_retention_days: i64,
+    /// For how many seconds passwords and links are kept, and may be delivered.
+    pub perishable_seconds: i64,
+    /// What messages carry: `reference` or `full`.
+    pub message_detail: String,
     /// The FIFO queue with the verdicts.
     pub verification_queue_url: String,
     /// Verdicts that could not be consumed.
@@ -71,6 +79,15 @@ impl Stack {
         resources.stack(api_url, None, region, routes, resources.secrets())
     }
 
+    /// The stack that is written in this file.
+    ///
+    /// # Errors
+    /// If it cannot be read or understood.
+    pub fn read(file: &Path) -> anyhow::Result<Self> {
+        let text = std::fs::read_to_string(file).with_context(|| format!("failed to read {}", file.display()))?;
+        serde_json::from_str(&text).with_context(|| format!("failed to understand {}", file.display()))
+    }
+
     /// The URL of a function's route.
     ///
     /// # Errors
@@ -81,6 +98,15 @@ impl Stack {
             format!("the stack has no route for {function}, only for {}", known.join(", "))
         })?;
         Ok(format!("{}{path}", self.api_url))
+    }
+
+    /// How long its events are kept.
+    #[must_use]
+    pub fn retention(&self) -> Retention {
+        Retention {
+            events: SignedDuration::from_hours(self.event_retention_days.saturating_mul(24)),
+            perishables: SignedDuration::from_secs(self.perishable_seconds),
+        }
     }
 
     /// The connections to the stack's AWS.
@@ -99,6 +125,8 @@ pub struct Connections {
     pub cloudformation: aws_sdk_cloudformation::Client,
     /// To the events.
     pub dynamodb: aws_sdk_dynamodb::Client,
+    /// To the stream of their table.
+    pub streams: aws_sdk_dynamodbstreams::Client,
     /// To the secrets.
     pub secrets_manager: aws_sdk_secretsmanager::Client,
     /// To the queues.
@@ -131,6 +159,7 @@ impl Connections {
         Self {
             cloudformation: aws_sdk_cloudformation::Client::new(config),
             dynamodb: aws_sdk_dynamodb::Client::new(config),
+            streams: aws_sdk_dynamodbstreams::Client::new(config),
             secrets_manager: aws_sdk_secretsmanager::Client::new(config),
             sqs: aws_sdk_sqs::Client::new(config),
             region: config.region().map(ToString::to_string),
@@ -161,6 +190,7 @@ impl Route {
 #[derive(Debug)]
 pub(crate) struct Resources {
     outputs: BTreeMap<String, String>,
+    parameters: BTreeMap<String, String>,
     /// Type and physical id, by logical id.
     resources: BTreeMap<String, (String, String)>,
     template: Value,
@@ -175,6 +205,9 @@ impl Resources {
             .iter()
             .flat_map(|stack| stack.outputs())
             .filter_map(|output| Some((output.output_key()?.to_owned(), output.output_value()?.to_owned())));
+        let parameters = stacks.stacks().iter().flat_map(|stack| stack.parameters()).filter_map(|parameter| {
+            Some((parameter.parameter_key()?.to_owned(), parameter.parameter_value()?.to_owned()))
+        });
         let described = cloudformation.describe_stack_resources().stack_name(stack).send().await?;
         let resources = described.stack_resources().iter().filter_map(|resource| {
             let id = resource.physical_resource_id()?.to_owned();
@@ -188,11 +221,21 @@ impl Resources {
             .await?;
         let template = serde_json::from_str(template.template_body().unwrap_or_default())
             .context("failed to read the processed template")?;
-        Ok(Self { outputs: outputs.collect(), resources: resources.collect(), template })
+        Ok(Self {
+            outputs: outputs.collect(),
+            parameters: parameters.collect(),
+            resources: resources.collect(),
+            template,
+        })
     }
 
     pub(crate) fn output(&self, name: &str) -> anyhow::Result<String> {
         self.outputs.get(name).cloned().with_context(|| format!("the stack has no output {name}: is it an older one?"))
+    }
+
+    fn parameter(&self, name: &str) -> anyhow::Result<&str> {
+        let value = self.parameters.get(name).map(String::as_str);
+        value.with_context(|| format!("the stack has no parameter {name}: is it an older one?"))
     }
 
     pub(crate) fn physical_id(&self, logical_id: &str) -> anyhow::Result<&str> {
@@ -228,16 +271,20 @@ impl Resources {
         Ok(routes)
     }
 
-    /// The functions that have routes.
-    fn functions(&self) -> anyhow::Result<BTreeMap<String, String>> {
-        let functions = self.routes()?.into_iter();
-        functions.map(|route| Ok((route.name(), self.physical_id(&route.function)?.to_owned()))).collect()
+    /// The names of the functions in Lambda, by the functions' names.
+    fn functions(&self) -> BTreeMap<String, String> {
+        self.all_of("AWS::Lambda::Function", "Function")
     }
 
     /// The ids of the secrets, by the functions' names.
     pub(crate) fn secrets(&self) -> BTreeMap<String, String> {
-        let secrets = self.resources.iter().filter(|(_, (kind, _))| kind == "AWS::SecretsManager::Secret");
-        secrets.map(|(logical_id, (_, id))| (kebab_case(logical_id.trim_end_matches("Secret")), id.clone())).collect()
+        self.all_of("AWS::SecretsManager::Secret", "Secret")
+    }
+
+    /// The physical ids of all resources of a type, by the names of the functions to which they belong: the logical ids without their ending.
+    fn all_of(&self, resource_type: &str, ending: &str) -> BTreeMap<String, String> {
+        let resources = self.resources.iter().filter(|(_, (kind, _))| kind == resource_type);
+        resources.map(|(logical_id, (_, id))| (kebab_case(logical_id.trim_end_matches(ending)), id.clone())).collect()
     }
 
     /// The stack that these make, at this address.
@@ -254,10 +301,13 @@ impl Resources {
             endpoint_url,
             region,
             routes,
-            functions: self.functions()?,
+            functions: self.functions(),
             host_header: None,
             events_table: self.output("EventsTable")?,
             expectations_table: self.output("ExpectationsTable")?,
+            event_retention_days: self.parameter("EventRetentionDays")?.parse()?,
+            perishable_seconds: self.parameter("PerishableSeconds")?.parse()?,
+            message_detail: self.parameter("MessageDetail")?.to_owned(),
             verification_queue_url: self.output("VerificationQueueUrl")?,
             verification_dead_letters_url: self.output("VerificationDeadLettersUrl")?,
             delivery_queue_url: self.output("DeliveryQueueUrl")?,

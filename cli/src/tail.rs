@@ -67,7 +67,7 @@ impl Tail {
     }
 }
 
-fn line(body: &str) -> String {
+pub(crate) fn line(body: &str) -> String {
     match serde_json::from_str::<Message>(body) {
         Ok(message) => format!(
             "{:.3}  {:<8}  {}  {}{}",
@@ -86,11 +86,10 @@ fn line(body: &str) -> String {
 }
 
 /// Receives what is in a queue now, and hides it from others for so long.
-pub(crate) async fn receive(
-    connections: &Connections,
-    url: &str,
-    hidden_for: Duration,
-) -> anyhow::Result<Vec<SqsMessage>> {
+///
+/// # Errors
+/// If the queue does not answer.
+pub async fn receive(connections: &Connections, url: &str, hidden_for: Duration) -> anyhow::Result<Vec<SqsMessage>> {
     let received = connections
         .sqs
         .receive_message()
@@ -106,7 +105,10 @@ pub(crate) async fn receive(
 }
 
 /// Deletes a received message.
-pub(crate) async fn delete(connections: &Connections, url: &str, message: &SqsMessage) -> anyhow::Result<()> {
+///
+/// # Errors
+/// If the queue does not answer.
+pub async fn delete(connections: &Connections, url: &str, message: &SqsMessage) -> anyhow::Result<()> {
     let handle = message.receipt_handle().unwrap_or_default();
     let deleted = connections.sqs.delete_message().queue_url(url).receipt_handle(handle).send().await;
     deleted.with_context(|| format!("failed to delete a message from {url}"))?;

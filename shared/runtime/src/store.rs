@@ -42,7 +42,10 @@ impl DynamoStore {
     }
 
     /// Puts an event, unless it is there or is a repeat of its head.
-    pub(crate) async fn put_event(&self, event: StoredEvent, head: Option<&Head>) -> Result<Inserted, StoreError> {
+    ///
+    /// # Errors
+    /// If the table refuses or does not answer in time.
+    pub async fn put_event(&self, event: StoredEvent, head: Option<&Head>) -> Result<Inserted, StoreError> {
         let (event, parts) = event.into_items();
         match head {
             None if parts.is_empty() => self.put(event).await,

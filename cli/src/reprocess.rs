@@ -1,0 +1,185 @@
+//! `callbacks reprocess`: what was not understood, by the parsers of this version.
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::Args;
+use identomat::Identomat;
+use jiff::SignedDuration;
+use jumio::Jumio;
+use model::{Head, Inserted, MemoryExpectations, Networks, Provider, Retention, SecretPair, StoredEvent};
+use serde_json::json;
+use signicat_assure::SignicatAssure;
+use verifyvasp::VerifyVasp;
+use wallet_issuance::WalletIssuance;
+use wallet_verification::WalletVerification;
+
+use crate::{
+    Target,
+    events::{Events, PAGE},
+    local::INTERRUPTED,
+    selection::Selection,
+    step::{Interrupt, progress},
+};
+
+/// Reads events that were not understood again, with the parsers of this version.
+///
+/// After an upgrade that knows more. What an event turns out to be is put into the table beside it, as another event that was received at the same time, and is published
+/// from there as any other. Without --since or --subject, it is about what was received in the last 30 days.
+///
+/// May be interrupted and repeated: what was put into the table stays one event. Exits with 1 if one could not be put there.
+#[derive(Debug, Args)]
+pub struct Reprocess {
+    #[command(flatten)]
+    target: Target,
+    #[command(flatten)]
+    selection: Selection,
+    /// Only say what each event would turn out to be.
+    #[arg(long)]
+    dry_run: bool,
+    /// Print one JSON object an event.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Reprocess {
+    pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
+        let stack = self.target.resolve().await?;
+        let events = Events::of(&stack).await;
+        let keys = self.selection.keys(&events, Some(SignedDuration::from_hours(30 * 24))).await?;
+        let interrupt = Interrupt::listen();
+        let progress = progress("read", keys.len());
+        let (mut understood, mut not_understood, mut failed) = (0, 0, 0);
+        'pages: for page in keys.chunks(PAGE) {
+            for event in events.get(page).await? {
+                if interrupt.came() {
+                    break 'pages;
+                }
+                progress.inc(1);
+                let Some(then) = event.unrecognized.clone().filter(|_| self.selection.selects(&event)) else {
+                    continue;
+                };
+                let whole = events.find(&event.id, Some(&event.subject)).await?;
+                let now = match reread(&whole, stack.retention()) {
+                    Err(reason) => {
+                        not_understood += 1;
+                        Now::NotUnderstood { reason }
+                    }
+                    Ok((event, head)) => {
+                        let kept = if self.dry_run {
+                            Ok(None)
+                        } else {
+                            events.store.put_event(event.clone(), head.as_ref()).await.map(Some)
+                        };
+                        match kept.context("failed to put an event into the table") {
+                            Ok(inserted) => {
+                                understood += 1;
+                                Now::Understood { event: Box::new(event), inserted }
+                            }
+                            Err(error) => {
+                                failed += 1;
+                                Now::Failed { error: format!("{error:#}") }
+                            }
+                        }
+                    }
+                };
+                progress.suspend(|| self.print(&event, &then, &now));
+            }
+        }
+        progress.finish_and_clear();
+        eprintln!("{understood} understood now, {not_understood} still not, {failed} failed.");
+        if interrupt.came() {
+            eprintln!("Interrupted: run it again for the rest.");
+            return Ok(INTERRUPTED.into());
+        }
+        Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+
+    fn print(&self, event: &StoredEvent, then: &str, now: &Now) {
+        if self.json {
+            let mut line =
+                json!({ "id": event.id, "subject": event.subject, "kind": event.kind, "unrecognized": then });
+            let more = match now {
+                Now::Understood { event, inserted } => json!({ "now": {
+                    "id": event.id, "subject": event.subject, "kind": event.kind, "outcome": event.outcome,
+                    "inserted": inserted.map(inserted_as_text),
+                }}),
+                Now::NotUnderstood { reason } => json!({ "still": reason }),
+                Now::Failed { error } => json!({ "failed": error }),
+            };
+            if let (Some(line), Some(more)) = (line.as_object_mut(), more.as_object()) {
+                line.extend(more.clone());
+            }
+            println!("{line}");
+            return;
+        }
+        let what = match now {
+            Now::Understood { event, inserted } => {
+                let inserted =
+                    inserted.map(|inserted| format!("  ({})", inserted_as_text(inserted))).unwrap_or_default();
+                format!("{}  {}  {}{inserted}", event.kind, event.outcome.as_str(), event.subject)
+            }
+            Now::NotUnderstood { reason } => format!("still not understood: {reason}"),
+            Now::Failed { error } => format!("FAILED: {error}"),
+        };
+        println!("{}  {then}  ->  {what}", event.id);
+    }
+}
+
+/// What an event that was not understood is now.
+enum Now {
+    Understood {
+        event: Box<StoredEvent>,
+        /// Nothing in a dry run.
+        inserted: Option<Inserted>,
+    },
+    NotUnderstood {
+        reason: String,
+    },
+    Failed {
+        error: String,
+    },
+}
+
+fn inserted_as_text(inserted: Inserted) -> &'static str {
+    match inserted {
+        Inserted::Fresh => "new",
+        Inserted::Duplicate => "there already",
+        Inserted::Spilled => "spilled",
+    }
+}
+
+/// What an event is to the parser of the route it came by.
+///
+/// # Errors
+/// With the reason, if it is not understood, or there is no such route.
+pub fn reread(event: &StoredEvent, retention: Retention) -> Result<(StoredEvent, Option<Head>), String> {
+    let parsers = [
+        parser::<Identomat<SecretPair>>(),
+        parser::<Jumio<Nowhere, SecretPair>>(),
+        parser::<SignicatAssure<SecretPair>>(),
+        parser::<VerifyVasp<SecretPair>>(),
+        parser::<WalletIssuance<MemoryExpectations>>(),
+        parser::<WalletVerification<MemoryExpectations>>(),
+    ];
+    match parsers.into_iter().find(|(source, _)| *source == event.source) {
+        Some((_, parser)) => parser(event, retention),
+        None => Err("unknown_source".to_owned()),
+    }
+}
+
+type Parser = fn(&StoredEvent, Retention) -> Result<(StoredEvent, Option<Head>), String>;
+
+/// A parser needs nothing of what its provider authenticates by, but its type names that.
+fn parser<P: Provider>() -> (&'static str, Parser) {
+    (P::SOURCE, StoredEvent::reread::<P>)
+}
+
+/// No network at all.
+struct Nowhere;
+
+impl Networks for Nowhere {
+    async fn contain(&self, _address: std::net::IpAddr, _now: model::Timestamp) -> bool {
+        false
+    }
+}
