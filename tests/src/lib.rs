@@ -1,9 +1,19 @@
-//! What the tests share: the providers by name, an embedded DynamoDB, and a proxy that counts calls.
+//! What the tests share: the providers by name, their events, an embedded DynamoDB, and a proxy that counts calls.
 
+mod command;
 mod database;
+mod gateway;
+mod lambda;
+mod mapping;
 mod providers;
 mod proxy;
 
+pub use command::callbacks;
 pub use database::Database;
-pub use providers::{CODE, FUNCTIONS, ISSUER, IssuersKeys, Unknown, answer, local_time, samples};
-pub use proxy::Proxy;
+pub use gateway::{
+    accepted, authentic, by_stranger, secret, secret_field, send, takes_secret_in_body, with_body, with_secret,
+};
+pub use lambda::{Crashed, Function};
+pub use mapping::{QueueMapping, StreamMapping};
+pub use providers::{CODE, FUNCTIONS, ISSUER, IssuersKeys, Unknown, answer, local_time, max_body_bytes, samples};
+pub use proxy::{Fault, Proxy};

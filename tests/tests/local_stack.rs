@@ -1,5 +1,8 @@
 //! The whole stack from outside: HTTP in, SQS out, on the emulator.
 
+use std::num::NonZeroUsize;
+
+use bench::load::{self, Plan};
 use cli::{
     demo::courses,
     events::Events,
@@ -10,10 +13,10 @@ use cli::{
     wallet::{Announcement, Issuer, announce},
 };
 use jiff::SignedDuration;
-use model::StoredEvent;
+use model::{Outcome, StoredEvent};
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
-use tests::samples;
+use tests::{callbacks, samples};
 
 /// One stack for everything: the parts of this test follow each other on it, and each begins with empty queues.
 #[tokio::test]
@@ -31,6 +34,10 @@ async fn the_local_stack_does_the_main_job() {
     announcements_are_for_whoever_signs_for_aws(&local.stack, &http).await;
     a_large_wallet_callback_is_kept_and_can_be_verified_again(&local.stack, &http).await;
     events_are_listed_by_time_and_shown_by_verification(&local.stack).await;
+    stored_events_are_replayed(&local.stack).await;
+    what_was_not_understood_is_reprocessed(&local.stack).await;
+    dead_letters_are_redriven(&local.stack).await;
+    a_load_of_all_providers_reconciles(&local.stack).await;
     nothing_secret_or_personal_is_in_the_logs(&local.stack, &http).await;
 }
 
@@ -207,6 +214,132 @@ async fn events_are_listed_by_time_and_shown_by_verification(stack: &Stack) {
     assert!(everything.len() > samples().len() / 2 && everything.is_sorted_by_key(|event| event.received_at));
 }
 
+/// The short form of `bench load`.
+async fn a_load_of_all_providers_reconciles(stack: &Stack) {
+    let number = |number| NonZeroUsize::new(number).unwrap();
+    let plan =
+        Plan { callbacks: number(300), concurrency: number(4), duplicates: 30, forged: 10, huge: 2, seed: Some(1) };
+    let other = json!({ "subject": "somebody else" });
+    let send = stack.connect().await.sqs.send_message().queue_url(&stack.verification_queue_url);
+    let send = send.message_group_id("somebody-else").message_deduplication_id("somebody-else");
+    send.message_body(other.to_string()).send().await.unwrap();
+
+    let report = load::run(stack, plan).await.unwrap();
+    assert!(report.is_clean(), "{report}");
+    assert_eq!((report.all.callbacks, report.all.copies, report.all.forged), (300, 90, 30), "{report}");
+    // What is not of the load is left to others.
+    assert_eq!(receive(stack, 1).await, [other]);
+}
+
+async fn stored_events_are_replayed(stack: &Stack) {
+    assert_eq!(callbacks(stack, &["replay"]).await.0, 1, "everything there ever was is a lot");
+    let (code, lines) = callbacks(stack, &["replay", "--subject", "order", "--dry-run"]).await;
+    assert_eq!((code, lines.lines().count()), (0, 25));
+    assert!(receive(stack, 0).await.is_empty());
+
+    let course = Events::of(stack).await.of_subject("order").await.unwrap();
+    let ids: Vec<&str> = course.iter().map(|event| event.id.as_str()).collect();
+    // SQS would drop the second of two replays if it were not another one.
+    for _ in 0..2 {
+        let (code, summary) = callbacks(stack, &["replay", "--subject", "order", "--json"]).await;
+        let summary: Value = serde_json::from_str(&summary).unwrap();
+        assert_eq!((code, &summary["sent"], &summary["go_on_with"]), (0, &json!(25), &Value::Null));
+        let received = receive(stack, 25).await;
+        assert_eq!(received.iter().map(|message| message["id"].as_str().unwrap()).collect::<Vec<_>>(), ids);
+    }
+    let others = ["replay", "--since", "1h", "--subject", "order", "--outcome", "approved", "--json"];
+    assert!(callbacks(stack, &others).await.1.contains(r#""sent":0"#));
+    let deliveries = ["replay", "--since", "1h", "--kind", "identomat.one-time-password", "--json"];
+    assert!(callbacks(stack, &deliveries).await.1.contains(r#""sent":0"#), "nobody asked for passwords");
+    assert!(receive(stack, 0).await.is_empty());
+}
+
+async fn what_was_not_understood_is_reprocessed(stack: &Stack) {
+    // As an older version would have stored it, which did not know the callback.
+    let events = Events::of(stack).await;
+    let known = events.of_subject("order").await.unwrap().remove(0);
+    let body = "callBackType=NETVERIFY_AUTHENTICATION&transactionReference=reprocessed&transactionResult=PASSED";
+    let unknown = StoredEvent {
+        subject: "jumio.unrecognized-example".to_owned(),
+        id: "0".repeat(64),
+        kind: "jumio.unrecognized".to_owned(),
+        outcome: Outcome::None,
+        reasons: Vec::new(),
+        unrecognized: Some("unknown:callBackType".to_owned()),
+        body: body.into(),
+        ..known
+    };
+    let put = stack.connect().await.dynamodb.put_item().table_name(&stack.events_table);
+    put.set_item(Some(serde_dynamo::to_item(&unknown).unwrap())).send().await.unwrap();
+    assert_eq!(receive(stack, 1).await[0]["type"], "verification.jumio.unrecognized");
+
+    let reprocess = async |more: &[&str]| {
+        let arguments = ["reprocess", "--subject", "jumio.unrecognized-example", "--json"];
+        let (code, line) = callbacks(stack, &[&arguments, more].concat()).await;
+        assert_eq!(code, 0);
+        serde_json::from_str::<Value>(&line).unwrap()["now"].take()
+    };
+    let dry = reprocess(&["--dry-run"]).await;
+    assert_eq!(
+        (&dry["subject"], &dry["outcome"], &dry["inserted"]),
+        (&json!("reprocessed"), &json!("approved"), &Value::Null)
+    );
+    assert!(events.of_subject("reprocessed").await.unwrap().is_empty());
+    assert_eq!(reprocess(&[]).await["inserted"], "new");
+    let message = receive(stack, 1).await.remove(0);
+    assert_eq!(
+        (&message["type"], &message["outcome"]),
+        (&json!("verification.jumio.netverify-authentication"), &json!("approved"))
+    );
+    assert_eq!(message["assurance"], "source_address");
+    assert_eq!(reprocess(&[]).await["inserted"], "there already");
+    assert_eq!(events.of_subject("reprocessed").await.unwrap()[0].received_at, unknown.received_at);
+
+    // What today's parsers do not understand either stays as it is.
+    let (code, lines) = callbacks(stack, &["reprocess", "--provider", "verifyvasp", "--json"]).await;
+    assert!(
+        code == 0 && lines.lines().count() > 1 && lines.lines().all(|line| line.contains(r#""still":"#)),
+        "{lines}"
+    );
+    assert!(receive(stack, 0).await.is_empty());
+}
+
+async fn dead_letters_are_redriven(stack: &Stack) {
+    let sqs = stack.connect().await.sqs;
+    let verdict = |id: &str| {
+        json!({
+            "specversion": "1.0", "id": id, "source": "/callbacks/jumio", "type": "verification.jumio.netverify-authentication",
+            "subject": "dead", "time": "2026-01-31T00:00:00.000Z", "datacontenttype": "application/json",
+            "outcome": "approved", "assurance": "source_address",
+            "data": { "provider": "jumio", "reasons": [], "received_at": "2026-01-31T00:00:00.000Z", "details": {} },
+        })
+    };
+    for id in ["first", "second", "third"] {
+        let send = sqs.send_message().queue_url(&stack.verification_dead_letters_url).message_group_id("dead");
+        send.message_deduplication_id(id).message_body(verdict(id).to_string()).send().await.unwrap();
+    }
+    let (code, looked) = callbacks(stack, &["redrive"]).await;
+    assert!(code == 0 && looked.contains("verdicts: about 3") && looked.contains("approved"), "{looked}");
+    assert!(receive(stack, 0).await.is_empty(), "to look is not to send");
+    let (code, redriven) = callbacks(stack, &["redrive", "verdicts"]).await;
+    assert!(code == 0 && redriven.contains("verdicts: 3 sent, 0 stay"), "{redriven}");
+    let received = receive(stack, 3).await;
+    assert_eq!(received.iter().map(|message| &message["id"]).collect::<Vec<_>>(), ["first", "second", "third"]);
+    assert!(callbacks(stack, &["redrive", "verdicts"]).await.1.contains("verdicts: 0 sent, 0 stay"));
+
+    for (id, expires) in [("late", "2026-01-31T01:00:00Z"), ("in-time", "2999-01-31T01:00:00Z")] {
+        let mut delivery = verdict(id);
+        delivery["expirytime"] = json!(expires);
+        let send = sqs.send_message().queue_url(&stack.delivery_dead_letters_url);
+        send.message_body(delivery.to_string()).send().await.unwrap();
+    }
+    let (code, redriven) = callbacks(stack, &["redrive", "deliveries"]).await;
+    assert!(
+        code == 1 && redriven.contains("stays: it has expired") && redriven.contains("1 sent, 1 stay"),
+        "{redriven}"
+    );
+}
+
 /// Searches everything that the functions wrote while they did all of the above.
 async fn nothing_secret_or_personal_is_in_the_logs(stack: &Stack, http: &Client) {
     let logs = logs(stack, http).await;
@@ -222,6 +355,7 @@ async fn nothing_secret_or_personal_is_in_the_logs(stack: &Stack, http: &Client)
         "customer@example.com",
         "example-code",
         "a-code-of-the-tests",
+        "code-of-load",
     ];
     let personal =
         ["FIRSTNAME", "LASTNAME", "P1234", "1990-01-01", "Taylor", "0xb0bFf9721871e22653358956cf59a5FdBF3D752F"];

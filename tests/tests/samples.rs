@@ -33,6 +33,24 @@ async fn every_sample_turns_out_as_its_file_says() {
 }
 
 #[tokio::test]
+async fn a_sample_about_another_verification_turns_out_the_same_and_padded_too() {
+    // What wallets' callbacks are about has to be announced: the local stack's test does that.
+    let samples = samples().into_iter().filter(|sample| sample.announcement().is_none());
+    let about_another = samples.filter_map(|sample| sample.about("another-verification"));
+    let padded = about_another.clone().map(|sample| sample.padded(200_000));
+    let mut functions = BTreeSet::new();
+    for sample in about_another.chain(padded) {
+        let event = stored(&sample).await;
+        assert_eq!(Some(ExpectedEvent::from(&event)), sample.expect.event, "{}", sample.name());
+        assert_eq!(event.subject, "another-verification");
+        functions.insert((sample.function, event.body.len() > 200_000));
+    }
+    let known_by_secrets = ["identomat", "jumio", "signicat-assure", "verifyvasp"];
+    let expected = known_by_secrets.into_iter().flat_map(|name| [(name.to_owned(), false), (name.to_owned(), true)]);
+    assert_eq!(functions, expected.collect());
+}
+
+#[tokio::test]
 async fn what_is_stored_and_sent_is_as_it_was() {
     let mut snapshots = BTreeSet::new();
     for sample in samples().into_iter().filter(|sample| sample.expect.event.is_some()) {

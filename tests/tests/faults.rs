@@ -1,0 +1,519 @@
+//! What can fail, made to fail: every call that the functions make, in every way, for every provider; and the functions themselves, killed. docs/reliability.md is
+//! the table of it.
+//!
+//! The functions are their real binaries, run as Lambda runs them. Between them and the emulator stands a proxy in which calls go wrong, and their event source
+//! mappings are those of the tests, since the emulator's get failures wrong.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    time::Duration,
+};
+
+use cli::{
+    local::{Folder, Lifetime, LocalStack},
+    sample::{ExpectedEvent, Sample},
+    stack::{Connections, Stack},
+    tail,
+};
+use model::{Message, StoredEvent};
+use reqwest::Client;
+use serde_json::Value;
+use tests::{Crashed, FUNCTIONS, Fault, Function, Proxy, QueueMapping, StreamMapping, callbacks};
+use tokio::sync::Mutex;
+
+/// Longer than any function waits for a call.
+const TOO_LONG: Duration = Duration::from_secs(5);
+
+/// The ways in which any call can go wrong.
+const FAULTS: [Fault; 8] = [
+    Fault::Refused,
+    Fault::Failed,
+    Fault::Throttled,
+    Fault::Delayed(TOO_LONG),
+    Fault::AnswerDelayed(TOO_LONG),
+    Fault::AnswerTruncated,
+    Fault::AnswerDropped,
+    Fault::Twice,
+];
+
+/// Only the first call, which the SDK tries again; or all until the fault is lifted.
+const CALLS: [Range<usize>; 2] = [0..1, 0..usize::MAX];
+
+const INSERT: [&str; 2] = ["PutItem", "TransactWriteItems"];
+const SPILL: &str = "SendMessage";
+const LOOK_UPS: [&str; 2] = ["GetSecretValue", "GetItem"];
+const PUBLISH: [&str; 1] = ["SendMessageBatch"];
+
+/// One stack for everything, as each part leaves it empty for the next.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_fails_nothing_acknowledged_is_lost_and_nothing_is_doubled() {
+    let local =
+        LocalStack::start(Folder::named("faults").unwrap(), Some(free_port()), Lifetime::Attached).await.unwrap();
+    let mut system = System::of(&local.stack).await;
+
+    faults_of_the_request_path(&mut system).await;
+    faults_of_the_drain(&mut system).await;
+    what_was_given_up_by_the_drain_is_redriven(&mut system).await;
+    faults_of_the_publisher(&mut system).await;
+    a_record_that_cannot_be_published_holds_nothing_up(&mut system).await;
+    functions_killed_at_random_moments(&mut system).await;
+}
+
+/// The functions of a local stack, each with a proxy of its own, and what was sent to them.
+struct System<'a> {
+    stack: &'a Stack,
+    connections: Connections,
+    providers: BTreeMap<&'static str, Hosted>,
+    drain: Hosted,
+    publisher: Hosted,
+    stream: Mutex<StreamMapping>,
+    spill: QueueMapping,
+    /// What is expected of each callback that was acknowledged, by its subject.
+    acknowledged: BTreeMap<String, Vec<ExpectedEvent>>,
+    next_subject: AtomicUsize,
+}
+
+/// A function and what stands between it and AWS.
+struct Hosted {
+    function: Function,
+    proxy: Proxy,
+}
+
+impl Hosted {
+    async fn of(stack: &Stack, name: &str) -> Self {
+        let proxy = Proxy::start(stack.endpoint_url.clone().unwrap()).await;
+        Self { function: Function::of(stack, name, &proxy.endpoint_url).await, proxy }
+    }
+}
+
+/// What the provider got for a callback.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    /// Its success.
+    Acknowledged,
+    /// 503, or nothing at all: it has to come again.
+    ComeAgain,
+}
+
+impl<'a> System<'a> {
+    async fn of(stack: &'a Stack) -> Self {
+        let mut providers = BTreeMap::new();
+        for name in FUNCTIONS {
+            providers.insert(name, Hosted::of(stack, name).await);
+        }
+        Self {
+            stack,
+            connections: stack.connect().await,
+            providers,
+            drain: Hosted::of(stack, "spill-drain").await,
+            publisher: Hosted::of(stack, "publisher").await,
+            stream: Mutex::new(StreamMapping::take_over(stack).await),
+            spill: QueueMapping::take_over(stack).await,
+            acknowledged: BTreeMap::new(),
+            next_subject: AtomicUsize::new(0),
+        }
+    }
+
+    /// Callbacks of a function, of each sample that has a verdict, about one verification that no other callback is about.
+    async fn callbacks(&self, function: &str, http: &Client) -> Vec<Sample> {
+        let subject = format!("faults-{}", self.next_subject.fetch_add(1, Ordering::Relaxed));
+        let samples = Sample::all_of(&cli::project_root().unwrap(), function).unwrap().into_iter();
+        let mut callbacks: Vec<Sample> = Vec::new();
+        for sample in samples.filter_map(|sample| sample.about(&subject)) {
+            // What is the same event as another does not make another, and news that can recur do when they come again.
+            let is_news = callbacks.iter().all(|other| other.expect.event != sample.expect.event)
+                && (sample.expect.event.as_ref().unwrap().kind != "identomat.session-change" || callbacks.is_empty());
+            if is_news && sample.expect.send == cli::sample::By::Http && callbacks.len() < 4 {
+                callbacks.push(sample.prepared(http, self.stack, &self.connections).await.unwrap());
+            }
+        }
+        assert!(!callbacks.is_empty(), "{function}");
+        callbacks
+    }
+
+    /// Sends a callback to its function.
+    async fn send(&self, callback: &Sample) -> Answer {
+        let mut event: Value = serde_json::from_str(&callback.text).unwrap();
+        // As the gateway on this machine would say.
+        event["requestContext"]["http"]["sourceIp"] = "127.0.0.1".into();
+        match self.providers[callback.function.as_str()].function.invoke(&event.to_string()).await {
+            Ok(answer) if answer["statusCode"] == 200 => {
+                let body: Value = serde_json::from_str(answer["body"].as_str().unwrap()).unwrap();
+                assert_eq!(body, callback.expect.body);
+                Answer::Acknowledged
+            }
+            Ok(answer) => {
+                assert_eq!(
+                    (&answer["statusCode"], &answer["body"]),
+                    (&503.into(), &"{}".into()),
+                    "{}",
+                    callback.name()
+                );
+                assert!(answer["headers"]["retry-after"].is_string());
+                Answer::ComeAgain
+            }
+            // API Gateway answers 500 for the function.
+            Err(Crashed(_)) => Answer::ComeAgain,
+        }
+    }
+
+    /// Notes that a callback was acknowledged, so that it is looked for.
+    fn note(&mut self, callback: &Sample) {
+        let expected = callback.expect.event.clone().unwrap();
+        let of_subject = self.acknowledged.entry(expected.subject.clone()).or_default();
+        if !of_subject.contains(&expected) {
+            of_subject.push(expected);
+        }
+    }
+
+    /// Sends what was not acknowledged until it is, as a provider that tries again would.
+    async fn send_until_acknowledged(&mut self, callback: &Sample) {
+        for _ in 0..10 {
+            if self.send(callback).await == Answer::Acknowledged {
+                self.note(callback);
+                return;
+            }
+            // A secret that could not be looked up is looked up again after a while; at the start of a process, at once.
+            self.providers[callback.function.as_str()].function.end().await;
+        }
+        panic!("{} is not acknowledged although nothing fails", callback.name());
+    }
+
+    /// Lets the drain and the publisher deal with all there is, and checks what was promised: each acknowledged callback is in the table once, and in its queue
+    /// at least once, always with the same id, in the order in which the table got the events of a verification; and there is nothing else.
+    async fn reconcile(&mut self, what: &str) {
+        for _ in 0..60 {
+            if self.spill.run(&self.drain.function).await {
+                break;
+            }
+        }
+        let mut stream = self.stream.lock().await;
+        stream.run(&self.publisher.function).await;
+
+        let stored = self.stored().await;
+        let mut of_subject = BTreeMap::<&str, Vec<ExpectedEvent>>::new();
+        for event in &stored {
+            of_subject.entry(event.subject.as_str()).or_default().push(ExpectedEvent::from(event));
+        }
+        for (subject, expected) in &self.acknowledged {
+            let found = of_subject.remove(subject.as_str()).unwrap_or_default();
+            let count = |event: &ExpectedEvent| found.iter().filter(|other| *other == event).count();
+            assert!(
+                found.len() == expected.len() && expected.iter().all(|event| count(event) == 1),
+                "{what}: {expected:?} {found:?}"
+            );
+        }
+        assert!(of_subject.is_empty(), "{what}: what nobody sent is stored: {of_subject:?}");
+
+        let received = self.received().await;
+        let mut ids = BTreeSet::new();
+        let mut in_order = BTreeMap::<&str, Vec<&str>>::new();
+        for message in &received {
+            if ids.insert(message.id.as_str()) {
+                in_order.entry(message.subject.as_str()).or_default().push(&message.id);
+            }
+        }
+        assert_eq!(ids, stored.iter().map(|event| event.id.as_str()).collect(), "{what}: sent is what is stored");
+        let mut inserted = BTreeMap::<&str, Vec<&str>>::new();
+        let of_this_part = stream.inserts().iter().filter(|(_, id)| ids.contains(id.as_str()));
+        for (subject, id) in of_this_part {
+            inserted.entry(subject.as_str()).or_default().push(id);
+        }
+        let is_verdict = |event: &&StoredEvent| !event.is_delivery();
+        let with_deliveries: BTreeSet<&str> =
+            stored.iter().filter(|event| !is_verdict(event)).map(|event| event.subject.as_str()).collect();
+        for (subject, order) in in_order.iter().filter(|(subject, _)| !with_deliveries.contains(*subject)) {
+            assert_eq!(order, &inserted[subject], "{what}: the order of {subject}");
+        }
+        drop(stream);
+        assert!(self.unpublished().await.is_empty(), "{what}: something was given up");
+        self.clear(&stored).await;
+    }
+
+    async fn stored(&self) -> Vec<StoredEvent> {
+        let scan = self.connections.dynamodb.scan().table_name(&self.stack.events_table).consistent_read(true);
+        let items = scan.filter_expression("attribute_exists(kind)").into_paginator().items().send();
+        let items = items.collect::<Result<Vec<_>, _>>().await.unwrap();
+        items.into_iter().map(|item| serde_dynamo::from_item(item).unwrap()).collect()
+    }
+
+    /// Takes everything out of both queues.
+    async fn received(&self) -> Vec<Message> {
+        let mut messages = Vec::new();
+        for url in [&self.stack.verification_queue_url, &self.stack.delivery_queue_url] {
+            messages.extend(self.take(url).await.iter().map(|body| serde_json::from_str(body).unwrap()));
+        }
+        messages
+    }
+
+    async fn unpublished(&self) -> Vec<String> {
+        self.take(&self.stack.unpublished_queue_url).await
+    }
+
+    /// Takes everything out of a queue.
+    async fn take(&self, url: &str) -> Vec<String> {
+        let mut bodies = Vec::new();
+        loop {
+            let messages = tail::receive(&self.connections, url, Duration::from_secs(60)).await.unwrap();
+            if messages.is_empty() {
+                return bodies;
+            }
+            for message in messages {
+                tail::delete(&self.connections, url, &message).await.unwrap();
+                bodies.push(message.body.unwrap());
+            }
+        }
+    }
+
+    /// Forgets the past, so that the next part begins with an empty table.
+    async fn clear(&mut self, stored: &[StoredEvent]) {
+        self.acknowledged.clear();
+        for event in stored {
+            let text = |text: &str| aws_sdk_dynamodb::types::AttributeValue::S(text.to_owned());
+            let delete = self.connections.dynamodb.delete_item().table_name(&self.stack.events_table);
+            delete.key("pk", text(&event.subject)).key("sk", text(&event.id)).send().await.unwrap();
+        }
+    }
+}
+
+/// Sends a callback of each function for each way in which its calls can go wrong, all functions side by side, and then again where it was not acknowledged.
+async fn faults_of_the_request_path(system: &mut System<'_>) {
+    let http = Client::new();
+    let of_functions = FUNCTIONS.map(|function| request_path_of(system, function, &http));
+    let (mut acknowledged, mut again) = (Vec::new(), Vec::new());
+    for (answer, callback) in futures_util::future::join_all(of_functions).await.into_iter().flatten() {
+        match answer {
+            Answer::Acknowledged => acknowledged.push(callback),
+            Answer::ComeAgain => again.push(callback),
+        }
+    }
+    // In each of the two ways, for each function, or the faults were none.
+    assert!(
+        acknowledged.len() > again.len() && again.len() >= FUNCTIONS.len(),
+        "{} {}",
+        acknowledged.len(),
+        again.len()
+    );
+    for callback in &acknowledged {
+        system.note(callback);
+    }
+    for callback in &again {
+        system.send_until_acknowledged(callback).await;
+    }
+    system.reconcile("faults of the request path").await;
+}
+
+async fn request_path_of(system: &System<'_>, function: &'static str, http: &Client) -> Vec<(Answer, Sample)> {
+    let Hosted { function: host, proxy } = &system.providers[function];
+    let mut sent = Vec::new();
+    for fault in FAULTS {
+        for calls in CALLS {
+            let lifts = calls.end == usize::MAX;
+            for operations in [&INSERT[..], &[INSERT[0], INSERT[1], SPILL], &LOOK_UPS] {
+                let callback = system.callbacks(function, http).await.swap_remove(0);
+                let case = format!("{function} {fault:?} {calls:?} {operations:?}");
+                if operations == LOOK_UPS {
+                    // Secrets are looked up at the start of a process.
+                    host.end().await;
+                }
+                proxy.inject(operations, calls.clone(), fault);
+                let answer = system.send(&callback).await;
+                assert!(proxy.lift() > 0, "{case} was none");
+                // What one of the two takes is kept, and so is what is tried again. But on a busy machine VerifyVASP's second may be over before.
+                let is_kept = operations == INSERT || !lifts || fault == Fault::Twice;
+                assert!(!is_kept || answer == Answer::Acknowledged || function == "verifyvasp", "{case}");
+                assert!(is_kept || answer == Answer::ComeAgain, "{case}");
+                if operations == LOOK_UPS {
+                    // What could not be looked up is not looked up again for a while.
+                    host.end().await;
+                }
+                sent.push((answer, callback));
+            }
+        }
+    }
+    sent
+}
+
+/// Spills callbacks, and lets the drain's calls go wrong.
+async fn faults_of_the_drain(system: &mut System<'_>) {
+    let http = Client::new();
+    for fault in FAULTS {
+        for function in FUNCTIONS {
+            let callback = system.callbacks(function, &http).await.swap_remove(0);
+            let proxy = &system.providers[function].proxy;
+            proxy.inject(&INSERT, 0..usize::MAX, Fault::Failed);
+            assert_eq!(system.send(&callback).await, Answer::Acknowledged);
+            assert!(proxy.lift() > 0);
+            system.note(&callback);
+        }
+        let proxy = &system.drain.proxy;
+        // The first times of all that it does: then it may.
+        let calls = if matches!(fault, Fault::Delayed(_) | Fault::AnswerDelayed(_)) { 4 } else { 8 };
+        proxy.inject(&INSERT, 0..calls, fault);
+        proxy.inject(&["ChangeMessageVisibility"], 0..2, fault);
+        system.spill.run(&system.drain.function).await;
+        assert!(proxy.lift() > 0, "{fault:?} was none");
+        settle(fault).await;
+    }
+    assert!(system.spill.handed_over() > FAULTS.len() * FUNCTIONS.len(), "nothing came again");
+    system.reconcile("faults of the drain").await;
+}
+
+/// Has the drain give up on what is spilled, as it does after a day.
+async fn what_was_given_up_by_the_drain_is_redriven(system: &mut System<'_>) {
+    let http = Client::new();
+    for function in FUNCTIONS {
+        let callback = system.callbacks(function, &http).await.swap_remove(0);
+        let proxy = &system.providers[function].proxy;
+        proxy.inject(&INSERT, 0..usize::MAX, Fault::Failed);
+        assert_eq!(system.send(&callback).await, Answer::Acknowledged);
+        proxy.lift();
+        system.note(&callback);
+    }
+    for body in system.take(&system.stack.spill_queue_url).await {
+        let send = system.connections.sqs.send_message().queue_url(&system.stack.spill_dead_letters_url);
+        send.message_body(body).send().await.unwrap();
+    }
+    let (code, looked) = callbacks(system.stack, &["redrive", "--json"]).await;
+    assert_eq!((code, looked.matches(r#""done":null"#).count()), (0, FUNCTIONS.len()), "{looked}");
+    let (code, redriven) = callbacks(system.stack, &["redrive", "spill", "--json"]).await;
+    assert_eq!((code, redriven.matches(r#""done":"sent""#).count()), (0, FUNCTIONS.len()), "{redriven}");
+    system.reconcile("after what the drain gave up was redriven").await;
+}
+
+/// Has courses of several events published while the publisher's calls go wrong.
+async fn faults_of_the_publisher(system: &mut System<'_>) {
+    let http = Client::new();
+    for fault in FAULTS.into_iter().chain([Fault::HalfFailed]) {
+        for function in FUNCTIONS {
+            for callback in system.callbacks(function, &http).await {
+                system.send_until_acknowledged(&callback).await;
+            }
+        }
+        let proxy = &system.publisher.proxy;
+        proxy.inject(
+            &PUBLISH,
+            0..if matches!(fault, Fault::Delayed(_) | Fault::AnswerDelayed(_)) { 4 } else { 12 },
+            fault,
+        );
+        system.stream.lock().await.run(&system.publisher.function).await;
+        assert!(proxy.lift() > 0, "{fault:?} was none");
+        settle(fault).await;
+        system.reconcile(&format!("publishing {fault:?}")).await;
+    }
+}
+
+/// Waits until what is delayed was done.
+async fn settle(fault: Fault) {
+    if matches!(fault, Fault::Delayed(_)) {
+        tokio::time::sleep(TOO_LONG).await;
+    }
+}
+
+/// Puts an item into the table that is no event, and has the queue refuse one batch for longer than the mapping tries.
+async fn a_record_that_cannot_be_published_holds_nothing_up(system: &mut System<'_>) {
+    let http = Client::new();
+    let text = |text: &str| aws_sdk_dynamodb::types::AttributeValue::S(text.to_owned());
+    let put = system.connections.dynamodb.put_item().table_name(&system.stack.events_table);
+    let put = put.item("pk", text("faults-poison")).item("sk", text("poison")).item("kind", text("from the future"));
+    put.send().await.unwrap();
+    for callback in system.callbacks("jumio", &http).await {
+        system.send_until_acknowledged(&callback).await;
+    }
+    system.stream.lock().await.run(&system.publisher.function).await;
+    let set_aside = system.unpublished().await;
+    let keys: Vec<Value> = set_aside.iter().map(|body| serde_json::from_str(body).unwrap()).collect();
+    assert_eq!(keys, [serde_json::json!({ "pk": "faults-poison", "sk": "poison" })]);
+    let delete = system.connections.dynamodb.delete_item().table_name(&system.stack.events_table);
+    delete.key("pk", text("faults-poison")).key("sk", text("poison")).send().await.unwrap();
+    system.reconcile("beside an unreadable record").await;
+
+    for callback in system.callbacks("jumio", &http).await {
+        system.send_until_acknowledged(&callback).await;
+    }
+    let mut stream = system.stream.lock().await;
+    let patience = std::mem::replace(&mut stream.max_age, Duration::from_millis(500));
+    system.publisher.proxy.inject(&PUBLISH, 0..usize::MAX, Fault::Failed);
+    stream.run(&system.publisher.function).await;
+    assert!(system.publisher.proxy.lift() > 0);
+    stream.max_age = patience;
+    drop(stream);
+    assert!(system.received().await.is_empty());
+    // The record that Lambda leaves is all that is needed to send it after all.
+    let (code, redriven) = callbacks(system.stack, &["redrive", "unpublished", "--json"]).await;
+    assert!(code == 0 && redriven.contains(r#""done":"sent""#), "{code} {redriven}");
+    system.reconcile("after what was given up was redriven").await;
+}
+
+/// Sends many callbacks at once, with repeats, while the drain and the publisher run, and something is killed every moment.
+async fn functions_killed_at_random_moments(system: &mut System<'_>) {
+    let http = Client::new();
+    let mut courses = Vec::new();
+    for _ in 0..8 {
+        for function in FUNCTIONS {
+            courses.push(system.callbacks(function, &http).await);
+        }
+    }
+    let done = AtomicBool::new(false);
+    // Some of it has to be spilled.
+    for Hosted { proxy, .. } in system.providers.values() {
+        proxy.inject(&INSERT, 5..15, Fault::Failed);
+    }
+    let send = async {
+        for_each_at_once(&courses, 6, async |course: &Vec<Sample>| {
+            for callback in course {
+                // Until it is acknowledged, and once more: providers do that too.
+                while system.send(callback).await == Answer::ComeAgain {}
+                let _ = system.send(callback).await;
+            }
+        })
+        .await;
+        done.store(true, Ordering::Relaxed);
+    };
+    let publish = async {
+        while !done.load(Ordering::Relaxed) {
+            system.stream.lock().await.run(&system.publisher.function).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let drain = async {
+        while !done.load(Ordering::Relaxed) {
+            system.spill.run(&system.drain.function).await;
+        }
+    };
+    let hosted: Vec<&Hosted> = system.providers.values().chain([&system.drain, &system.publisher]).collect();
+    let kill = async {
+        // Any moment will do; what matters is that they are not always the same.
+        let mut random = 1_u64;
+        while !done.load(Ordering::Relaxed) {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            tokio::time::sleep(Duration::from_millis((random >> 40) % 150)).await;
+            hosted[usize::try_from(random >> 33).unwrap() % hosted.len()].function.kill();
+        }
+    };
+    tokio::join!(send, publish, drain, kill);
+    let kills: usize = hosted.iter().map(|hosted| hosted.function.kills()).sum();
+    let failed: usize = hosted.iter().map(|hosted| hosted.proxy.lift()).sum();
+    assert!(kills >= 20 && failed > 0, "{kills} killed, {failed} calls failed");
+    for callback in courses.iter().flatten() {
+        system.note(callback);
+    }
+    system.reconcile(&format!("after {kills} kills")).await;
+}
+
+/// Does this with each of them, some at a time.
+async fn for_each_at_once<T>(things: &[T], at_once: usize, work: impl AsyncFn(&T)) {
+    let next = AtomicUsize::new(0);
+    let worker = async || {
+        while let Some(thing) = things.get(next.fetch_add(1, Ordering::Relaxed)) {
+            work(thing).await;
+        }
+    };
+    futures_util::future::join_all((0..at_once).map(|_| worker())).await;
+}
+
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
