@@ -1,5 +1,5 @@
 //! Event source mappings as AWS documents them, which hand over what is in a stream or a queue to a function. The emulator's take a reported failure
-//! for success (docs/adr/0003).
+//! for success.
 //!
 //! Sources: [streams](https://docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-errors.html),
 //! [partial batches](https://docs.aws.amazon.com/lambda/latest/dg/services-ddb-batchfailurereporting.html),

@@ -3,9 +3,12 @@
 use std::collections::BTreeSet;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use cli::sample::{ExpectedEvent, Sample};
+use cli::{
+    reprocess::reread,
+    sample::{ExpectedEvent, Sample},
+};
 use jiff::SignedDuration;
-use model::{MemoryStore, Message, MessageDetail, StoredEvent};
+use model::{MemoryStore, Message, MessageDetail, Retention, StoredEvent};
 use serde_json::{Value, json};
 use tests::{FUNCTIONS, answer, local_time, samples};
 
@@ -95,6 +98,18 @@ fn assert_body_is_as_it_came(sample: &Sample, event: &StoredEvent) {
         assert_eq!(serde_json::from_slice::<Value>(&event.body).unwrap(), body, "{}", sample.name());
     } else {
         assert_eq!(event.body, body, "{}", sample.name());
+    }
+}
+
+#[tokio::test]
+async fn a_stored_event_reads_the_same_again() {
+    for sample in samples().into_iter().filter(|sample| sample.expect.event.is_some()) {
+        let event = stored(&sample).await;
+        match (reread(&event, Retention::default()), &event.unrecognized) {
+            (Ok((again, _)), None) => assert!(again == event, "{}", sample.name()),
+            (Err(reason), Some(unrecognized)) => assert_eq!(&reason, unrecognized, "{}", sample.name()),
+            (reread, _) => panic!("{}: {:?}", sample.name(), reread.map(|(event, _)| event)),
+        }
     }
 }
 
