@@ -48,10 +48,10 @@ impl Demo {
         let differing = courses.iter().filter(|course| !course.as_expected).count();
         if self.json {
             for course in &courses {
-                println!("{}", serde_json::to_string(course)?);
+                say!("{}", serde_json::to_string(course)?);
             }
         } else {
-            println!("{}", table(&courses));
+            say!("{}", table(&courses));
         }
         if differing == 0 {
             eprintln!("{} samples, each as its file says.", courses.len());

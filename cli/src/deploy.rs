@@ -9,6 +9,10 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
+use aws_sdk_dynamodb::types::{
+    CreateGlobalSecondaryIndexAction, DeleteGlobalSecondaryIndexAction, GlobalSecondaryIndexUpdate,
+    PointInTimeRecoverySpecification, TimeToLiveSpecification,
+};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::{io::AsyncReadExt as _, process::Command};
@@ -161,6 +165,49 @@ pub(crate) async fn create_routes(resources: &Resources, endpoint_url: &str) -> 
         create("routes", json!({ "routeKey": route_key, "target": target, "authorizationType": authorization }))
             .await
             .with_context(|| format!("failed to create the route {route_key}"))?;
+    }
+    Ok(())
+}
+
+/// Sets what the emulator left out when it created the tables.
+///
+/// A workaround: ministack 1.5.33 reads neither TimeToLiveSpecification nor PointInTimeRecoverySpecification of a table in a template, and the indexes that it creates
+/// from one have no status. AWS does. (Nor does it encrypt, which nothing here can tell.)
+pub(crate) async fn complete_tables(resources: &Resources, connections: &Connections) -> anyhow::Result<()> {
+    let dynamodb = &connections.dynamodb;
+    for (table, properties) in resources.tables()? {
+        let completed = async || -> anyhow::Result<()> {
+            if let Some(attribute) =
+                properties.pointer("/TimeToLiveSpecification/AttributeName").and_then(Value::as_str)
+            {
+                let ttl = TimeToLiveSpecification::builder().attribute_name(attribute).enabled(true).build()?;
+                dynamodb.update_time_to_live().table_name(table).time_to_live_specification(ttl).send().await?;
+            }
+            let recovery = PointInTimeRecoverySpecification::builder().point_in_time_recovery_enabled(true).build()?;
+            let backups = dynamodb.update_continuous_backups().table_name(table);
+            backups.point_in_time_recovery_specification(recovery).send().await?;
+            let described = dynamodb.describe_table().table_name(table).send().await?.table;
+            let described = described.context("a table that is not described")?;
+            for index in described.global_secondary_indexes().iter().filter(|index| index.index_status().is_none()) {
+                // One that is created by itself has a status.
+                let delete =
+                    DeleteGlobalSecondaryIndexAction::builder().set_index_name(index.index_name.clone()).build()?;
+                let create = CreateGlobalSecondaryIndexAction::builder()
+                    .set_index_name(index.index_name.clone())
+                    .set_key_schema(index.key_schema.clone())
+                    .set_projection(index.projection.clone())
+                    .build()?;
+                for update in [
+                    GlobalSecondaryIndexUpdate::builder().delete(delete).build(),
+                    GlobalSecondaryIndexUpdate::builder().create(create).build(),
+                ] {
+                    let update = dynamodb.update_table().table_name(table).global_secondary_index_updates(update);
+                    update.set_attribute_definitions(described.attribute_definitions.clone()).send().await?;
+                }
+            }
+            Ok(())
+        };
+        completed().await.with_context(|| format!("failed to complete the table {table}"))?;
     }
     Ok(())
 }

@@ -35,7 +35,7 @@ type Item = HashMap<String, AttributeValue>;
 
 /// Everything but the body, which may be large, and is nobody's business in a list.
 const WITHOUT_BODY: &str = "pk, sk, provider, #source, kind, outcome, reasons, unrecognized, assurance, occurred_at, received_at, \
-                            details, evidence, parts, #day, expires_at, perishable";
+                            details, evidence, parts, #day, expires_at, perishable, traceparent";
 
 impl Events {
     /// The events of this stack.

@@ -43,17 +43,21 @@ struct Wallet {
     due_at: Option<model::Timestamp>,
     #[command(flatten)]
     target: Target,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
 }
 
 impl Expect {
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
-        let What::Wallet(Wallet { code, state, template_ids, due_at, target }) = self.what;
+        let What::Wallet(Wallet { code, state, template_ids, due_at, target, json }) = self.what;
         let stack = target.resolve().await?;
         let announcement = Announcement { code, state, template_ids, due_at };
         let http = reqwest::Client::new();
         match wallet::announce(&http, &stack, &stack.connect().await, &announcement).await? {
-            (201, _) => println!("Expected."),
-            (200, _) => println!("Expected, as it was before."),
+            (201 | 200, answer) if json => say!("{answer}"),
+            (201, _) => say!("Expected."),
+            (200, _) => say!("Expected, as it was before."),
             (409, _) => bail!("another announcement was made for this code, and stands"),
             (403, _) => bail!("your AWS credentials may not call the API: they need execute-api:Invoke"),
             (status, answer) => bail!("the API answered {status}: {answer}"),

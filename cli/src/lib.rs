@@ -1,6 +1,13 @@
 //! `callbacks`: runs verification callbacks on one machine, tries them, and looks at what they left behind.
 
-#![expect(clippy::print_stdout, reason = "a command line prints")]
+/// Prints a line. Whoever reads it may have seen enough, as `head` has: then the command ends, as one that the signal for that ends.
+macro_rules! say {
+    ($($argument:tt)*) => {
+        if std::io::Write::write_fmt(&mut std::io::stdout(), format_args!("{}\n", format_args!($($argument)*))).is_err() {
+            std::process::exit(141);
+        }
+    };
+}
 
 mod deploy;
 mod emulator;
@@ -9,10 +16,12 @@ mod selection;
 mod step;
 
 pub mod demo;
+pub mod doctor;
 pub mod events;
 pub mod expect;
 pub mod list;
 pub mod local;
+pub mod manual;
 pub mod redrive;
 pub mod replay;
 pub mod reprocess;
@@ -57,6 +66,9 @@ enum Command {
     Redrive(redrive::Redrive),
     Expect(expect::Expect),
     Verify(verify::Verify),
+    Doctor(doctor::Doctor),
+    Completions(manual::Completions),
+    Man(manual::Man),
 }
 
 impl Cli {
@@ -77,6 +89,9 @@ impl Cli {
             Command::Redrive(command) => command.run().await,
             Command::Expect(command) => command.run().await,
             Command::Verify(command) => command.run().await,
+            Command::Doctor(command) => command.run().await,
+            Command::Completions(command) => command.run(),
+            Command::Man(command) => command.run(),
         }
     }
 }

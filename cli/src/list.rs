@@ -111,14 +111,14 @@ pub(crate) fn print(event: &StoredEvent, payload: Option<&[u8]>, as_json: bool) 
                 Err(_) => ("payload_base64".to_owned(), json!(BASE64.encode(payload))),
             }));
         }
-        println!("{json}");
+        say!("{json}");
         return;
     }
     let reasons = event.unrecognized.clone().unwrap_or_else(|| event.reasons.join(", "));
     let (outcome, kind, subject) = (event.outcome.as_str(), &event.kind, &event.subject);
     let line = format!("{:.3}  {outcome:<8}  {kind}  {subject}  {}  {reasons}", event.received_at, event.id);
-    println!("{}", line.trim_end());
+    say!("{}", line.trim_end());
     if let Some(payload) = payload {
-        println!("{}", String::from_utf8_lossy(payload));
+        say!("{}", String::from_utf8_lossy(payload));
     }
 }

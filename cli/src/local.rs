@@ -63,9 +63,9 @@ impl Local {
         };
         folder.write(&local.stack)?;
         if self.json {
-            println!("{}", serde_json::to_string_pretty(&local.stack)?);
+            say!("{}", serde_json::to_string_pretty(&local.stack)?);
         } else {
-            print!("{}", describe(&local.stack).await?);
+            say!("{}", describe(&local.stack).await?.trim_end());
         }
         if self.detach {
             folder.note_process(local.detach())?;
@@ -268,6 +268,7 @@ async fn finish(endpoint_url: &str) -> anyhow::Result<Stack> {
     let connections = Connections::local(endpoint_url).await;
     let resources = Resources::of(&connections, deploy::STACK_NAME).await?;
     deploy::create_routes(&resources, endpoint_url).await?;
+    deploy::complete_tables(&resources, &connections).await?;
     deploy::seed_secrets(&resources, &connections).await?;
     resources.local_stack(endpoint_url)
 }

@@ -145,11 +145,11 @@ impl Work<'_> {
         let attributes = attributes.with_context(|| format!("failed to look at {url}"))?.attributes.unwrap_or_default();
         let count = attributes.get(&QueueAttributeName::ApproximateNumberOfMessages).map_or("?", String::as_str);
         if !self.json {
-            println!("{}: about {count}", self.queue.name());
+            say!("{}: about {count}", self.queue.name());
         }
         let mut seen = Vec::new();
         loop {
-            let messages = receive(self.connections, url, HIDDEN).await?;
+            let messages = self.receive_new(&seen).await?;
             if messages.is_empty() {
                 break;
             }
@@ -169,7 +169,7 @@ impl Work<'_> {
         let url = self.queue.url(self.stack);
         let (mut sent, mut stays) = (0, Vec::new());
         while !interrupt.came() {
-            let messages = receive(self.connections, url, HIDDEN).await?;
+            let messages = self.receive_new(&stays).await?;
             if messages.is_empty() {
                 break;
             }
@@ -191,9 +191,16 @@ impl Work<'_> {
             self.show_again(message).await?;
         }
         if !self.json {
-            println!("{}: {sent} sent, {} stay", self.queue.name(), stays.len());
+            say!("{}: {sent} sent, {} stay", self.queue.name(), stays.len());
         }
         Ok(stays.is_empty())
+    }
+
+    /// What is in the queue and not among these. When there is so much that they come again meanwhile, it is enough.
+    async fn receive_new(&self, seen: &[SqsMessage]) -> anyhow::Result<Vec<SqsMessage>> {
+        let mut messages = receive(self.connections, self.queue.url(self.stack), HIDDEN).await?;
+        messages.retain(|message| seen.iter().all(|seen| seen.message_id != message.message_id));
+        Ok(messages)
     }
 
     async fn send_on(&self, message: &SqsMessage) -> anyhow::Result<()> {
@@ -297,7 +304,7 @@ impl Work<'_> {
             let attribute = |name| message.attributes().and_then(|attributes| attributes.get(&name)).cloned();
             let sent_at = attribute(MessageSystemAttributeName::SentTimestamp)
                 .and_then(|milliseconds| Timestamp::from_millisecond(milliseconds.parse().ok()?).ok());
-            println!(
+            say!(
                 "{}",
                 json!({
                     "queue": self.queue.name(), "message": message.message_id(), "what": what, "sent_at": sent_at,
@@ -305,7 +312,7 @@ impl Work<'_> {
                 })
             );
         } else {
-            println!("  {what}{}", done.map(|done| format!("  {done}")).unwrap_or_default());
+            say!("  {what}{}", done.map(|done| format!("  {done}")).unwrap_or_default());
         }
     }
 }

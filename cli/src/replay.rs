@@ -76,9 +76,9 @@ impl Replay {
         if self.dry_run {
             eprintln!("{count} would be sent.");
         } else if self.json {
-            println!("{}", json!({ "sent": count, "replay": replay, "go_on_with": go_on }));
+            say!("{}", json!({ "sent": count, "replay": replay, "go_on_with": go_on }));
         } else {
-            println!("{count} sent.");
+            say!("{count} sent.");
         }
         if let Some(go_on) = go_on {
             eprintln!("Not all was sent. What was received before is: go on with {go_on}");

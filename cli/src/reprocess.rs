@@ -110,7 +110,7 @@ impl Reprocess {
             if let (Some(line), Some(more)) = (line.as_object_mut(), more.as_object()) {
                 line.extend(more.clone());
             }
-            println!("{line}");
+            say!("{line}");
             return;
         }
         let what = match now {
@@ -122,7 +122,7 @@ impl Reprocess {
             Now::NotUnderstood { reason } => format!("still not understood: {reason}"),
             Now::Failed { error } => format!("FAILED: {error}"),
         };
-        println!("{}  {then}  ->  {what}", event.id);
+        say!("{}  {then}  ->  {what}", event.id);
     }
 }
 

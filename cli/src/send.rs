@@ -41,10 +41,10 @@ impl Send {
             let expected = answer.status == sample.expect.status && answer.body == sample.expect.body;
             as_expected &= expected;
             if self.json {
-                println!("{}", json!({ "sample": sample.name(), "answer": answer, "as_expected": expected }));
+                say!("{}", json!({ "sample": sample.name(), "answer": answer, "as_expected": expected }));
             } else {
                 let note = if expected { "" } else { "  (not what the file expects)" };
-                println!("{}  {} {}{note}", sample.name(), answer.status, answer.body);
+                say!("{}  {} {}{note}", sample.name(), answer.status, answer.body);
             }
         }
         Ok(if as_expected { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -21,6 +21,8 @@ pub(crate) const LOCAL_REGION: &str = "eu-central-1";
 /// Where the parts of a stack are. `callbacks local` writes it to target/local/stack.json.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Stack {
+    /// The version that was deployed.
+    pub version: String,
     /// Where the API is. A route's whole URL is this and then the route.
     pub api_url: String,
     /// Where AWS is, for a local stack.
@@ -271,6 +273,17 @@ impl Resources {
         Ok(routes)
     }
 
+    /// The tables, and the properties that the template gives them.
+    pub(crate) fn tables(&self) -> anyhow::Result<Vec<(&str, &Value)>> {
+        let tables = self.resources.iter().filter(|(_, (kind, _))| kind == "AWS::DynamoDB::Table");
+        tables
+            .map(|(logical_id, (_, id))| {
+                let properties = self.template.pointer(&format!("/Resources/{logical_id}/Properties"));
+                Ok((id.as_str(), properties.with_context(|| format!("the template has no {logical_id}"))?))
+            })
+            .collect()
+    }
+
     /// The names of the functions in Lambda, by the functions' names.
     fn functions(&self) -> BTreeMap<String, String> {
         self.all_of("AWS::Lambda::Function", "Function")
@@ -297,6 +310,7 @@ impl Resources {
         secrets: BTreeMap<String, String>,
     ) -> anyhow::Result<Stack> {
         Ok(Stack {
+            version: self.output("Version")?,
             api_url,
             endpoint_url,
             region,

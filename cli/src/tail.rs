@@ -53,7 +53,7 @@ impl Tail {
                     let body = message.body().unwrap_or_default();
                     if shown.insert(message.message_id().unwrap_or_default().to_owned()) {
                         last_new = Instant::now();
-                        println!("{}", if self.json { body.to_owned() } else { line(body) });
+                        say!("{}", if self.json { body.to_owned() } else { line(body) });
                     }
                     if self.delete {
                         delete(connections, url, &message).await?;

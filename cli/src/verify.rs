@@ -35,17 +35,17 @@ impl Verify {
         let stack = self.target.resolve().await?;
         let confirmation = confirm(&stack, &self.id, self.subject.as_deref()).await?;
         if self.json {
-            println!("{}", serde_json::to_string(&confirmation)?);
+            say!("{}", serde_json::to_string(&confirmation)?);
         } else {
             let Confirmation { id, received_at, outcome, credentials } = &confirmation;
-            println!("{id}  received {received_at}, outcome {}", outcome.as_str());
+            say!("{id}  received {received_at}, outcome {}", outcome.as_str());
             for (template, result) in credentials {
                 let words = match result {
                     Confirmed::Again { .. } => "verified again".to_owned(),
                     Confirmed::NoMore { reason } => format!("NOT CONFIRMED: {reason}"),
                     Confirmed::NeverTrusted => "was not trusted then".to_owned(),
                 };
-                println!("  template {template}: {words}");
+                say!("  template {template}: {words}");
             }
         }
         Ok(if confirmation.holds() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use cli::sample::ExpectedEvent;
 use model::Timestamp;
 use serde::Serialize;
+use wallet_verification::token::Untrusted;
 
 use super::{
     receive::{Received, Stored},
@@ -26,6 +27,9 @@ pub struct Reconciliation {
     pub received: usize,
     /// Messages that came again, under the id they had before. Consumers have to bear that.
     pub repeated_messages: usize,
+    /// Events that were kept as ones to be looked at, as their tokens' keys could not be had (docs/adr/0007): in place of what was sent, or beside
+    /// it where a copy came when there were keys.
+    pub without_keys: usize,
     /// Messages that came after one of their verification whose callback came later. An event that was spilled comes so (docs/adr/0008).
     pub out_of_order: usize,
     /// Whatever must not be.
@@ -80,16 +84,20 @@ impl Reconciliation {
     /// Holds what was sent against what is in the table and what came out of the queues.
     pub(crate) fn new(sent: &[Sent], stored: &[Stored], received: &[Received]) -> Self {
         let mut this = Self::default();
+        let mut without_keys = WithoutKeys::of(stored, received);
+        this.without_keys = without_keys.len();
         let events: Vec<&ExpectedEvent> = unique(sent.iter().map(|sent| &sent.event));
-        let sent = grouped(sent, |sent| &sent.event);
-        let stored = grouped(stored, |stored| &stored.event);
-        let messages = grouped(received, |received| &received.event);
-        for event in events {
+        let sent = grouped(sent.iter(), |sent| &sent.event);
+        let stored = grouped(stored.iter().filter(|stored| !lacks_keys(&stored.event)), |stored| &stored.event);
+        let messages = grouped(received.iter().filter(|message| !lacks_keys(&message.event)), |message| &message.event);
+        for event in &events {
             let of_event = sent.get(event).map(Vec::as_slice).unwrap_or_default();
             let traces = Traces::of(stored.get(event), messages.get(event));
             let offences = if of_event.iter().all(|sent| sent.is_forged) {
                 of_forged(of_event, &traces)
             } else {
+                without_keys.expect(event);
+                let traces = if traces.is_empty() { without_keys.take(event).unwrap_or(traces) } else { traces };
                 this.count(of_event, &traces);
                 of_authentic(of_event, &traces)
             };
@@ -99,6 +107,9 @@ impl Reconciliation {
             if !sent.contains_key(event) {
                 this.offend(event, vec![(OffenceKind::Unexpected, "in the table or a queue, but never sent")]);
             }
+        }
+        for (event, offences) in without_keys.left() {
+            this.offend(event, offences);
         }
         this.out_of_order = out_of_order(received);
         this.offences.sort_by(|one, other| (one.kind, &one.event.subject).cmp(&(other.kind, &other.event.subject)));
@@ -124,6 +135,77 @@ impl Reconciliation {
     }
 }
 
+/// What a token is not trusted for while nothing can be found out about it.
+fn lacks_keys(event: &ExpectedEvent) -> bool {
+    event.reasons.iter().any(|reason| reason == Untrusted::KeysUnavailable.code())
+}
+
+/// Events of which only verification and kind can be foretold, as keys could not be had.
+#[derive(Default)]
+struct WithoutKeys<'a>(BTreeMap<(&'a str, &'a str), OfVerification<'a>>);
+
+#[derive(Default)]
+struct OfVerification<'a> {
+    events: Vec<(&'a ExpectedEvent, Traces<'a>)>,
+    /// How many there may be.
+    expected: usize,
+    taken: usize,
+}
+
+impl<'a> WithoutKeys<'a> {
+    fn of(stored: &'a [Stored], received: &'a [Received]) -> Self {
+        let stored = stored.iter().filter(|stored| lacks_keys(&stored.event));
+        let received = received.iter().filter(|received| lacks_keys(&received.event));
+        let mut by_id: BTreeMap<&str, (&ExpectedEvent, Vec<&Stored>, Vec<&Received>)> = BTreeMap::new();
+        for stored in stored {
+            by_id.entry(&stored.id).or_insert((&stored.event, Vec::new(), Vec::new())).1.push(stored);
+        }
+        for received in received {
+            by_id.entry(&received.id).or_insert((&received.event, Vec::new(), Vec::new())).2.push(received);
+        }
+        let mut this = Self::default();
+        for (event, stored, received) in by_id.into_values() {
+            let traces = Traces::of(Some(&stored), Some(&received));
+            this.0.entry((&event.subject, &event.kind)).or_default().events.push((event, traces));
+        }
+        this
+    }
+
+    fn len(&self) -> usize {
+        self.0.values().map(|of_verification| of_verification.events.len()).sum()
+    }
+
+    /// This one may be among them.
+    fn expect(&mut self, event: &'a ExpectedEvent) {
+        if let Some(of_verification) = self.0.get_mut(&(event.subject.as_str(), event.kind.as_str())) {
+            of_verification.expected += 1;
+        }
+    }
+
+    /// One that can be what this event was kept as.
+    fn take(&mut self, event: &'a ExpectedEvent) -> Option<Traces<'a>> {
+        let of_verification = self.0.get_mut(&(event.subject.as_str(), event.kind.as_str()))?;
+        let (_, traces) = of_verification.events.pop()?;
+        of_verification.taken += 1;
+        Some(traces)
+    }
+
+    /// What is wrong with those that are in nobody's place.
+    fn left(self) -> Vec<(&'a ExpectedEvent, Vec<(OffenceKind, &'static str)>)> {
+        let mut all_offences = Vec::new();
+        for OfVerification { events, expected, taken } in self.0.into_values() {
+            for ((event, traces), number) in events.into_iter().zip(taken + 1..) {
+                let mut offences = of_authentic(&[], &traces);
+                if number > expected {
+                    offences.push((OffenceKind::Unexpected, "more without keys than were sent"));
+                }
+                all_offences.push((event, offences));
+            }
+        }
+        all_offences
+    }
+}
+
 /// What there is of one event.
 struct Traces<'a> {
     /// The ids in the table.
@@ -145,6 +227,10 @@ impl<'a> Traces<'a> {
             messages: received.len(),
         }
     }
+
+    fn is_empty(&self) -> bool {
+        self.stored.is_empty() && self.received.is_empty()
+    }
 }
 
 fn is_acknowledged(sent: &[&Sent]) -> bool {
@@ -165,7 +251,7 @@ fn of_authentic(sent: &[&Sent], traces: &Traces<'_>) -> Vec<(OffenceKind, &'stat
     check(is_acknowledged(sent) && received.is_empty(), OffenceKind::Lost, "acknowledged, but in no queue");
     // Then a copy that comes later is taken for known, and acknowledged: it would not be told any more.
     let is_untold = !is_acknowledged(sent) && !stored.is_empty() && received.is_empty();
-    check(is_untold, OffenceKind::Lost, "in the table, though not acknowledged, but in no queue");
+    check(is_untold, OffenceKind::Lost, "in the table, but in no queue");
     check(!is_whole, OffenceKind::Lost, "in the table without its whole body");
     check(stored.len() > 1, OffenceKind::Doubled, "more than once in the table");
     check(received.len() > 1, OffenceKind::Doubled, "messages under more than one id");
@@ -196,7 +282,10 @@ fn out_of_order(received: &[Received]) -> usize {
     count
 }
 
-fn grouped<T>(items: &[T], event: impl Fn(&T) -> &ExpectedEvent) -> HashMap<&ExpectedEvent, Vec<&T>> {
+fn grouped<'a, T>(
+    items: impl Iterator<Item = &'a T>,
+    event: impl Fn(&'a T) -> &'a ExpectedEvent,
+) -> HashMap<&'a ExpectedEvent, Vec<&'a T>> {
     let mut groups: HashMap<&ExpectedEvent, Vec<&T>> = HashMap::new();
     for item in items {
         groups.entry(event(item)).or_default().push(item);
@@ -382,6 +471,58 @@ mod tests {
         use OffenceKind::Unexpected;
         check(|run| run.store("a", Outcome::Failed, "other"), &[(Unexpected, "a")]);
         check(|run| run.receive("d", Outcome::Approved, "other", 9), &[(Unexpected, "d")]);
+    }
+
+    /// What a callback about `b` is kept as while keys cannot be had.
+    fn without_keys(id: &str) -> (Stored, Received) {
+        let reasons = vec!["token_keys_unavailable".to_owned()];
+        let event = ExpectedEvent { reasons, ..event("b", Outcome::Review) };
+        let received_at = Timestamp::from_second(9).unwrap();
+        (
+            Stored { event: event.clone(), id: id.to_owned(), is_whole: true },
+            Received { event, id: id.to_owned(), received_at },
+        )
+    }
+
+    #[test]
+    fn what_is_kept_without_keys_stands_for_what_was_sent_or_beside_it() {
+        use OffenceKind::{Lost, Unexpected};
+        let beside = |run: &mut Run| {
+            let (stored, received) = without_keys("k");
+            run.stored.push(stored);
+            run.received.push(received);
+        };
+        let instead = |run: &mut Run| {
+            beside(run);
+            run.stored.retain(|stored| stored.id != "2");
+            run.received.retain(|received| received.id != "2");
+        };
+        check(beside, &[]);
+        check(instead, &[]);
+        for make in [&beside as &dyn Fn(&mut Run), &instead] {
+            let silent = |run: &mut Run| {
+                make(run);
+                run.received.retain(|received| received.id != "k");
+            };
+            check(silent, &[(Lost, "b")]);
+        }
+        let too_many = |run: &mut Run| {
+            instead(run);
+            let (stored, received) = without_keys("l");
+            run.stored.push(stored);
+            run.received.push(received);
+        };
+        check(too_many, &[(Unexpected, "b")]);
+        check(
+            |run| {
+                beside(run);
+                run.sent.retain(|sent| sent.event.subject != "b");
+            },
+            &[(Unexpected, "b"), (Unexpected, "b")],
+        );
+        let mut run = Run::flawless();
+        instead(&mut run);
+        assert_eq!(run.reconcile().without_keys, 1);
     }
 
     #[test]

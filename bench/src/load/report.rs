@@ -206,6 +206,7 @@ impl Report {
             ("not acknowledged (may be stored or not)", this.not_acknowledged),
             ("in the table", this.stored),
             ("out of a queue", this.received),
+            ("kept to be looked at, for want of a token's keys", this.without_keys),
             ("messages that came again (same id)", this.repeated_messages),
             ("messages after a later one of their verification", this.out_of_order),
         ];

@@ -4,8 +4,8 @@
 
 use model::{Expectation, Expectations, Registered, Request, Timestamp, wire};
 use runtime::{GatewayRequest, GatewayResponse, respond};
-use serde::Deserialize;
-use serde_json::json;
+use serde::{Deserialize, Deserializer, de::Error as _};
+use serde_json::{json, value::RawValue};
 
 /// The body of an announcement.
 #[derive(Deserialize)]
@@ -23,7 +23,16 @@ struct Announcement {
 }
 
 #[derive(Deserialize)]
-struct TemplateId(#[serde(deserialize_with = "wire::text")] Option<String>);
+struct TemplateId(#[serde(deserialize_with = "string_or_number")] Option<String>);
+
+/// A string, or a number as it is written.
+fn string_or_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let raw = Box::<RawValue>::deserialize(deserializer)?;
+    match raw.get() {
+        "true" | "false" => Err(D::Error::custom("expected a string or a number")),
+        _ => wire::text(&*raw).map_err(D::Error::custom),
+    }
+}
 
 /// Answers an announcement: 201 if it is new, 200 if it was made before, 409 if its code was announced with another content, 400 with what is wrong
 /// with it, 503 if it could not be kept.
@@ -130,6 +139,8 @@ mod tests {
             r#"{"code":"s3cret","stat":"s"}"#,
             r#"{"code":"s3cret","due_at":"tomorrow"}"#,
             r#"{"code":"s3cret","template_ids":[""]}"#,
+            r#"{"code":"s3cret","template_ids":[true]}"#,
+            r#"{"code":"s3cret","template_ids":[{}]}"#,
             r#"{"code":"s3cret","template_ids":"1"}"#,
         ] {
             assert_eq!(announce(&[body]), [400], "{body}");

@@ -4,16 +4,17 @@
 //! Follows Identomat's document "Callbacks". Each callback bears the company's `callbackApiKey` in its body. It has neither an id nor a
 //! time; Identomat publishes neither how long it waits nor whether it comes again.
 
+pub mod kinds;
 mod payload;
 
 use std::time::Duration;
 
+use kinds::{By, Delivery, SessionChange, VideoCall};
 use model::{
-    AuthError, Identity, Outcome, Parsed, Provider, ProviderName, Recurrence, Request, SecretSource, Subject,
+    AuthError, Identity, Kind, Outcome, Parsed, Provider, ProviderName, Recurrence, Request, SecretSource, Subject,
     Timestamp, Unrecognized, Verified, secret_in_body, wire,
 };
 use payload::{Callback, CallbackType};
-use serde_json::Value;
 
 /// Identomat, with the key that the company's settings there name.
 pub struct Identomat<S> {
@@ -53,14 +54,16 @@ impl<S: SecretSource> Provider for Identomat<S> {
 fn parse_about(subject: Subject, callback: &Callback) -> Result<Parsed, Unrecognized> {
     match callback.callback_type.as_ref().ok_or_else(|| Unrecognized::missing("type"))? {
         CallbackType::OneTimePassword | CallbackType::OneTimePasswordRequest => {
-            delivery("one-time-password", subject, callback, By::Sms)
+            delivery(&kinds::ONE_TIME_PASSWORD, subject, callback, By::Sms)
         }
-        CallbackType::ShareSessionLinkViaSms => delivery("share-session-link-via-sms", subject, callback, By::Sms),
+        CallbackType::ShareSessionLinkViaSms => {
+            delivery(&kinds::SHARE_SESSION_LINK_VIA_SMS, subject, callback, By::Sms)
+        }
         CallbackType::ShareSessionLinkViaEmail => {
-            delivery("share-session-link-via-email", subject, callback, By::Email)
+            delivery(&kinds::SHARE_SESSION_LINK_VIA_EMAIL, subject, callback, By::Email)
         }
         CallbackType::EmailOneTimePasswordRequest => {
-            delivery("email-one-time-password-request", subject, callback, By::Email)
+            delivery(&kinds::EMAIL_ONE_TIME_PASSWORD_REQUEST, subject, callback, By::Email)
         }
         CallbackType::SessionChange => session_change(subject, callback),
         CallbackType::VideoCallStatusUpdate => Ok(video_call_status_update(subject, callback)),
@@ -68,33 +71,21 @@ fn parse_about(subject: Subject, callback: &Callback) -> Result<Parsed, Unrecogn
     }
 }
 
-/// The way to a customer.
-#[derive(Clone, Copy)]
-enum By {
-    Sms,
-    Email,
-}
-
 /// A password or a link to be sent. Which of `text` and `sessionLink` holds it is not published for every type: both go along, and one has
 /// to be there.
-fn delivery(kind: &'static str, subject: Subject, callback: &Callback, by: By) -> Result<Parsed, Unrecognized> {
-    let (by, field, to) = match by {
-        By::Sms => ("sms", "phoneNumber", callback.phone_number.as_deref()),
-        By::Email => ("email", "email", callback.email()),
+fn delivery(kind: &Kind<Delivery>, subject: Subject, callback: &Callback, by: By) -> Result<Parsed, Unrecognized> {
+    let (field, to) = match by {
+        By::Sms => ("phoneNumber", callback.phone_number.as_deref()),
+        By::Email => ("email", callback.email()),
     };
     let to = to.ok_or_else(|| Unrecognized::missing(field))?;
     let (text, link) = (callback.text.as_deref(), callback.session_link.as_deref());
     if text.is_none() && link.is_none() {
         return Err(Unrecognized::missing("text"));
     }
-    let details = [
-        ("by", Some(by.into())),
-        ("to", Some(to.into())),
-        ("text", text.map(Value::from)),
-        ("link", link.map(Value::from)),
-    ];
-    let parsed = Parsed::new(kind, subject, Identity::of([text, link]), Outcome::None).with_details(details);
-    Ok(Parsed { delivery: true, ..parsed })
+    let identity = Identity::of([text, link]);
+    let details = Delivery { by, to: to.to_owned(), text: text.map(str::to_owned), link: link.map(str::to_owned) };
+    Ok(Parsed::new(kind, subject, identity, Outcome::None, &details))
 }
 
 /// A session has another result. It may get one again that it had before: only a repeat of the latest is no news.
@@ -110,26 +101,23 @@ fn session_change(subject: Subject, callback: &Callback) -> Result<Parsed, Unrec
     };
     let reason = (outcome != Outcome::Approved).then(|| result.clone());
     let identity = Identity::of([Some(result.as_str()), callback.session_type.as_deref()]);
-    let details = [
-        ("result", Some(result.into())),
-        ("session_type", callback.session_type.as_deref().map(|session_type| wire::code(session_type).into())),
-    ];
-    let parsed = Parsed::new("session-change", subject, identity, outcome).because(reason).with_details(details);
+    let details = SessionChange { result, session_type: callback.session_type.as_deref().map(wire::code) };
+    let parsed = Parsed::new(&kinds::SESSION_CHANGE, subject, identity, outcome, &details).because(reason);
     Ok(Parsed { recurrence: Recurrence::AfterAnother, ..parsed })
 }
 
 fn video_call_status_update(subject: Subject, callback: &Callback) -> Parsed {
-    let statuses = [
-        ("room_status", callback.room_status.as_deref()),
-        ("composition_status", callback.composition_status.as_deref()),
-        ("video_file_status", callback.video_file_status.as_deref()),
-    ];
-    let references = [("room_id", callback.room_id.as_deref()), ("video_file_id", callback.video_file_id.as_deref())];
-    let identity = Identity::of(statuses.iter().chain(&references).map(|(_, value)| *value));
-    let statuses = statuses.map(|(name, status)| (name, status.map(|status| wire::code(status).into())));
-    let references = references.map(|(name, reference)| (name, reference.map(Value::from)));
-    Parsed::new("video-call-status-update", subject, identity, Outcome::None)
-        .with_details(statuses.into_iter().chain(references))
+    let Callback { room_status, composition_status, video_file_status, room_id, video_file_id, .. } = callback;
+    let fields = [room_status, composition_status, video_file_status, room_id, video_file_id];
+    let identity = Identity::of(fields.map(|field| field.as_deref()));
+    let details = VideoCall {
+        room_status: room_status.as_deref().map(wire::code),
+        composition_status: composition_status.as_deref().map(wire::code),
+        video_file_status: video_file_status.as_deref().map(wire::code),
+        room_id: room_id.clone(),
+        video_file_id: video_file_id.clone(),
+    };
+    Parsed::new(&kinds::VIDEO_CALL_STATUS_UPDATE, subject, identity, Outcome::None, &details)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! Follows Jumio's document "Callback". Callbacks are forms, and not signed: they are known by the addresses they come from, and by a secret
 //! part of the address they are sent to. Jumio publishes neither how long it waits nor whether it comes again.
 
+pub mod kinds;
 pub mod payload;
 
 use std::{net::IpAddr, time::Duration};
@@ -134,13 +135,13 @@ fn netverify(callback: Netverify, news: &str) -> Result<Parsed, Unrecognized> {
     }
 
     let description = callback.reject_reason.and_then(|reason| reason.reject_reason_description);
-    let details = [
-        ("verification_status", Some(status.as_str().into())),
-        ("reject_reason", description.map(|description| wire::code(description.as_str()).into())),
-        ("merchant_reference", callback.merchant_id_scan_reference.map(Value::from)),
-    ];
+    let details = kinds::NetverifyId {
+        verification_status: status.as_str().to_owned(),
+        reject_reason: description.map(|description| wire::code(description.as_str())),
+        merchant_reference: callback.merchant_id_scan_reference,
+    };
     let identity = Identity::of([Some(status.as_str()), Some(news)]);
-    let parsed = Parsed::new("netverify-id", subject, identity, outcome).because(reasons).with_details(details);
+    let parsed = Parsed::new(&kinds::NETVERIFY_ID, subject, identity, outcome, &details).because(reasons);
     Ok(Parsed { occurred_at: callback.callback_date, ..parsed })
 }
 
@@ -179,13 +180,12 @@ fn authentication(callback: &Authentication, news: &str) -> Result<Parsed, Unrec
         TransactionResult::Other(_) => return Err(unrecognized(Unrecognized::new("unknown_result"))),
     };
     let reason = (outcome != Outcome::Approved).then(|| result.as_str().to_owned());
-    let details = [
-        ("transaction_result", Some(result.as_str().into())),
-        ("enrollment_reference", callback.enrollment_transaction_reference.as_deref().map(Value::from)),
-    ];
+    let details = kinds::NetverifyAuthentication {
+        transaction_result: result.as_str().to_owned(),
+        enrollment_reference: callback.enrollment_transaction_reference.clone(),
+    };
     let identity = Identity::of([Some(result.as_str()), Some(news)]);
-    let parsed =
-        Parsed::new("netverify-authentication", subject, identity, outcome).because(reason).with_details(details);
+    let parsed = Parsed::new(&kinds::NETVERIFY_AUTHENTICATION, subject, identity, outcome, &details).because(reason);
     Ok(Parsed { occurred_at: callback.callback_date, ..parsed })
 }
 
@@ -212,15 +212,14 @@ fn document_verification(callback: DocumentVerification, news: &str) -> Result<P
     let identity =
         Identity::of([Some(transaction_status.as_str()), document_status.map(DocumentStatus::as_str), Some(news)]);
     let document_type = document.as_ref().and_then(|document| document.document_type.as_ref());
-    let details = [
-        ("transaction_status", Some(transaction_status.as_str().into())),
-        ("document_status", document_status.map(|status| status.as_str().into())),
-        ("document_type", document_type.map(|document_type| wire::code(document_type.as_str()).into())),
-        ("merchant_reference", transaction.merchant_scan_reference.map(Value::from)),
-    ];
-    let parsed = Parsed::new("document-verification", subject, identity, outcome)
-        .because(reason.map(str::to_owned))
-        .with_details(details);
+    let details = kinds::DocumentVerification {
+        transaction_status: transaction_status.as_str().to_owned(),
+        document_status: document_status.map(|status| status.as_str().to_owned()),
+        document_type: document_type.map(|document_type| wire::code(document_type.as_str())),
+        merchant_reference: transaction.merchant_scan_reference,
+    };
+    let parsed = Parsed::new(&kinds::DOCUMENT_VERIFICATION, subject, identity, outcome, &details)
+        .because(reason.map(str::to_owned));
     Ok(Parsed { occurred_at: callback.timestamp, ..parsed })
 }
 

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use model::{Message, MessageDetail, MessageQueue, NotSent, Timestamp};
-use runtime::{Quarantine, Record, chain};
+use runtime::{Quarantine, Record, chain, telemetry};
 use tracing::{error, info, warn};
 
 /// Where messages go, and what they carry.
@@ -35,9 +35,13 @@ impl<Q: MessageQueue, U: Quarantine> Publisher<Q, U> {
                 Ok(event) => event,
                 Err(unreadable) => {
                     error!(record.sequence_number = sequence_number, error = %unreadable, "failed to read a record");
-                    if let Err(error) = self.quarantine.set_aside(&unreadable).await {
-                        warn!(record.sequence_number = sequence_number, error = chain(error.as_ref()), "not set aside");
-                        failed.push(sequence_number);
+                    match self.quarantine.set_aside(&unreadable).await {
+                        Ok(()) => telemetry::set_aside(),
+                        Err(error) => {
+                            let error = chain(error.as_ref());
+                            warn!(record.sequence_number = sequence_number, error, "not set aside");
+                            failed.push(sequence_number);
+                        }
                     }
                     continue;
                 }
@@ -50,14 +54,14 @@ impl<Q: MessageQueue, U: Quarantine> Publisher<Q, U> {
                 warn!(event.id = event.id, event.kind = event.kind, "expired before it could be delivered");
             }
         }
-        failed.extend(send(&self.verifications, verifications).await);
-        failed.extend(send(&self.deliveries, deliveries).await);
+        failed.extend(send(&self.verifications, verifications, now).await);
+        failed.extend(send(&self.deliveries, deliveries, now).await);
         failed
     }
 }
 
 /// Sends messages in order of their subjects' events, and returns the sequence numbers of those that were not accepted.
-async fn send<Q: MessageQueue>(queue: &Q, mut waiting: Vec<(String, Message)>) -> Vec<String> {
+async fn send<Q: MessageQueue>(queue: &Q, mut waiting: Vec<(String, Message)>, now: Timestamp) -> Vec<String> {
     let mut failed = Vec::new();
     let mut held_up = BTreeSet::new();
     while !waiting.is_empty() {
@@ -69,9 +73,14 @@ async fn send<Q: MessageQueue>(queue: &Q, mut waiting: Vec<(String, Message)>) -
         {
             let (id, kind) = (&message.id, &message.event_type);
             match result {
-                Ok(()) => info!(event.id = id, message.r#type = kind, "published"),
+                Ok(()) => {
+                    info!(event.id = id, message.r#type = kind, "published");
+                    let age = now.duration_since(message.data.received_at).try_into().unwrap_or_default();
+                    telemetry::published(&message.data.provider, kind, age);
+                }
                 Err(not_sent) => {
                     warn!(event.id = id, message.r#type = kind, error = %not_sent, "not published");
+                    telemetry::not_published(&message.data.provider);
                     failed.push(sequence_number);
                     held_up.insert(message.group_id());
                 }

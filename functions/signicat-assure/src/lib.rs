@@ -3,10 +3,12 @@
 //! Follows Signicat's document "Callbacks". The request that starts a process names an `authorizationHeader`; Signicat
 //! presents it, word for word, in `Authorization`. It waits 10 s for 200, and does not come again by itself.
 
+pub mod kinds;
 mod payload;
 
 use std::time::Duration;
 
+use kinds::ProcessStatus;
 use model::{
     AuthError, Identity, Outcome, Parsed, Provider, ProviderName, Request, SecretSource, Subject, Timestamp,
     Unrecognized, Verified, shared_secret, wire,
@@ -53,15 +55,9 @@ impl<S: SecretSource> Provider for SignicatAssure<S> {
 
         let subject = subject.clone().ok_or_else(|| Unrecognized::missing("processId"))?;
         let identity = Identity::of([Some(dossier_id.as_str()), Some(status.as_str())]);
-        let details = [
-            ("dossier_id", Some(dossier_id.as_str().into())),
-            ("process_id", Some(subject.as_str().into())),
-            ("status", Some(status.as_str().into())),
-            // A status that is not final may come late, after a final one: it is no news then.
-            ("final", Some(is_final.into())),
-        ];
         let reason = (is_final && outcome != Outcome::Approved).then(|| wire::code(&status));
-        Ok(Parsed::new("process-status", subject, identity, outcome).because(reason).with_details(details))
+        let details = ProcessStatus { dossier_id, process_id: subject.as_str().to_owned(), status, r#final: is_final };
+        Ok(Parsed::new(&kinds::PROCESS_STATUS, subject, identity, outcome, &details).because(reason))
     }
 }
 

@@ -3,7 +3,7 @@
 //! Idempotent, like the request path: an event that is in the table already, because its answer was lost or the message came twice, is a duplicate. What the
 //! table still does not take stays in the queue, and comes again later each time; after a while, it goes to the dead letters.
 
-use runtime::{DynamoStore, QueuedMessage, Spilled};
+use runtime::{DynamoStore, QueuedMessage, Spilled, telemetry};
 use tracing::{error, info, warn};
 
 /// Drains a batch, and returns those that have to come again.
@@ -18,7 +18,10 @@ pub async fn drain(store: &DynamoStore, messages: Vec<QueuedMessage>) -> Vec<Que
         };
         let id = spilled.event_id().map(str::to_owned);
         match spilled.drain(store).await {
-            Ok(inserted) => info!(event.id = id, inserted = ?inserted, "drained"),
+            Ok(inserted) => {
+                info!(event.id = id, inserted = ?inserted, "drained");
+                telemetry::drained();
+            }
             Err(failure) => {
                 warn!(event.id = id, error = runtime::chain(&failure), "the table still does not take it");
                 again.push(message);

@@ -4,15 +4,16 @@
 //! Follows VerifyVASP's document "Callback API". The enclave wants 200 and `{"result": true}` within one second, and may call
 //! several times at once.
 
+pub mod kinds;
 mod payload;
 
 use std::time::Duration;
 
+use kinds::Verification;
 use model::{
     AuthError, Identity, Outcome, Parsed, Provider, ProviderName, Refusal, Request, SecretSource, Subject, Timestamp,
     Unrecognized, Verified, shared_secret, wire,
 };
-use serde_json::Value;
 
 /// VerifyVASP, with the token that the enclave presents (`VEGA_VERIFICATION_AUTHORIZATION_TOKEN` there).
 pub struct VerifyVasp<S> {
@@ -57,11 +58,11 @@ impl<S: SecretSource> Provider for VerifyVasp<S> {
                     "UNKNOWN" => Outcome::Review,
                     _ => return Err(unrecognized(Unrecognized::new("unknown_result"))),
                 };
-                ("verification-result", outcome)
+                (&kinds::VERIFICATION_RESULT, outcome)
             }
             "TX_REPORT" if data.tx_hash.is_none() => return Err(unrecognized(Unrecognized::missing("txHash"))),
-            "TX_REPORT" => ("tx-report", Outcome::None),
-            "ERROR_REPORT" => ("error-report", Outcome::Failed),
+            "TX_REPORT" => (&kinds::TX_REPORT, Outcome::None),
+            "ERROR_REPORT" => (&kinds::ERROR_REPORT, Outcome::Failed),
             _ => return Err(unrecognized(Unrecognized::new("unknown_type"))),
         };
 
@@ -73,14 +74,14 @@ impl<S: SecretSource> Provider for VerifyVasp<S> {
             data.vout.as_deref(),
         ]);
         let subject = subject.ok_or_else(|| Unrecognized::missing("verificationUuid"))?;
-        Ok(Parsed::new(kind, subject, identity, outcome).because(data.reason.as_deref().map(reason_code)).with_details(
-            [
-                ("verification_uuid", data.verification_uuid.map(Value::from)),
-                ("result", data.verification_result.or(data.result).map(|result| wire::code(&result).into())),
-                ("tx_hash", data.tx_hash.map(Value::from)),
-                ("vout", data.vout.map(Value::from)),
-            ],
-        ))
+        let reason = data.reason.as_deref().map(reason_code);
+        let details = Verification {
+            verification_uuid: subject.as_str().to_owned(),
+            result: data.verdict().map(wire::code),
+            tx_hash: data.tx_hash,
+            vout: data.vout,
+        };
+        Ok(Parsed::new(kind, subject, identity, outcome, &details).because(reason))
     }
 }
 

@@ -4,10 +4,12 @@
 //! announced here before (see functions/expectations). A request for several credentials gets a callback for each, and possibly several: the last
 //! one says `completed`.
 
+pub mod kinds;
 mod payload;
 
 use std::time::Duration;
 
+use kinds::Issuance;
 use model::{
     AuthError, Expectations, Identity, Outcome, Parsed, Provider, ProviderName, Request, Subject, Timestamp,
     Unrecognized, Verified, is_state, one_time_code, wire,
@@ -57,12 +59,8 @@ impl<E: Expectations> Provider for WalletIssuance<E> {
             if status == "Issued" { (Outcome::Approved, None) } else { (Outcome::Failed, Some(wire::code(&status))) };
         let subject = subject.clone().ok_or_else(|| missing("code"))?;
         let fields = [code_sha256, &template, &status, if completed { "completed" } else { "in progress" }];
-        let details = [
-            ("template_id", Some(wire::code(&template).into())),
-            ("status", Some(wire::code(&status).into())),
-            ("completed", Some(completed.into())),
-        ];
         let identity = Identity::of(fields.map(Some));
-        Ok(Parsed::new("issuance", subject, identity, outcome).because(reason).with_details(details))
+        let details = Issuance { template_id: wire::code(&template), status: wire::code(&status), completed };
+        Ok(Parsed::new(&kinds::ISSUANCE, subject, identity, outcome, &details).because(reason))
     }
 }

@@ -7,6 +7,7 @@
 
 pub mod issuers;
 pub mod keys;
+pub mod kinds;
 pub mod payload;
 pub mod token;
 
@@ -14,6 +15,7 @@ use std::{sync::Arc, time::Duration};
 
 use issuers::TrustedIssuers;
 use keys::{JwksUrl, KeySet};
+use kinds::{Verdict, Verification};
 use model::{
     AuthError, Expectations, Identity, Outcome, Parsed, Provider, ProviderName, Request, Subject, Timestamp,
     Unrecognized, Verified, one_time_code, wire,
@@ -46,7 +48,7 @@ impl<E: Expectations, L: LookUp<Value = Arc<KeySet>>> WalletVerification<E, L> {
             let evidence = match verified {
                 Ok(trusted) => json!({ "trusted": trusted.to_evidence() }),
                 Err(untrusted) => {
-                    // An alarm in template.yaml counts these lines.
+                    runtime::telemetry::untrusted_token(Self::NAME.as_str());
                     tracing::warn!(reason = untrusted.code(), "token not trusted");
                     json!({ "untrusted": untrusted.code() })
                 }
@@ -83,18 +85,6 @@ impl<E: Expectations, L: LookUp<Value = Arc<KeySet>>> Provider for WalletVerific
     }
 }
 
-/// What came of one credential.
-enum Verdict<'a> {
-    /// It was presented, and its token is trusted.
-    Approved { verification_id: Option<&'a str> },
-    /// The gateway says so.
-    Failed { status: String },
-    /// The gateway says that it was presented, and its token is not trusted.
-    Untrusted { reason: &'a str },
-    /// It was asked for, and nothing is said of it.
-    Missing,
-}
-
 fn parse(verified: &Verified) -> Result<Parsed, Unrecognized> {
     let evidence = verified.evidence();
     let code_sha256 = evidence.get("code_sha256").and_then(Value::as_str).unwrap_or_default();
@@ -111,11 +101,11 @@ fn parse(verified: &Verified) -> Result<Parsed, Unrecognized> {
     let missing = expected
         .filter_map(Value::as_str)
         .filter(|template| !callback.credentials.contains_key(*template))
-        .map(|template| (template, Verdict::Missing));
-    let verdicts: Vec<(&str, Verdict<'_>)> = given.chain(missing).collect();
+        .map(|template| (template, Verdict::Missing { reason: "credential_missing" }));
+    let verdicts: Vec<(&str, Verdict)> = given.chain(missing).collect();
 
-    let any = |is: fn(&Verdict<'_>) -> bool| verdicts.iter().any(|(_, verdict)| is(verdict));
-    let outcome = if any(|verdict| matches!(verdict, Verdict::Failed { .. } | Verdict::Missing)) {
+    let any = |is: fn(&Verdict) -> bool| verdicts.iter().any(|(_, verdict)| is(verdict));
+    let outcome = if any(|verdict| matches!(verdict, Verdict::Failed { .. } | Verdict::Missing { .. })) {
         Outcome::Failed
     } else if any(|verdict| matches!(verdict, Verdict::Untrusted { .. })) {
         // Complete, says the gateway; not signed by whom we trust, say we. A human has to look.
@@ -125,36 +115,28 @@ fn parse(verified: &Verified) -> Result<Parsed, Unrecognized> {
     };
     let reasons = verdicts.iter().filter_map(|(_, verdict)| match verdict {
         Verdict::Approved { .. } => None,
-        Verdict::Failed { status } => Some(status.clone()),
-        Verdict::Untrusted { reason } => Some((*reason).to_owned()),
-        Verdict::Missing => Some("credential_missing".to_owned()),
+        Verdict::Failed { status: reason } | Verdict::Untrusted { reason } => Some(reason.clone()),
+        Verdict::Missing { reason } => Some((*reason).to_owned()),
     });
-    let credentials: Map<String, Value> =
-        verdicts.iter().map(|(template, verdict)| ((*template).to_owned(), describe(verdict))).collect();
+    let reasons: Vec<String> = reasons.collect();
+    let credentials = verdicts.into_iter().map(|(template, verdict)| (template.to_owned(), verdict)).collect();
 
-    let parsed = Parsed::new("verification", subject, identity(code_sha256, &callback, tokens), outcome);
-    Ok(parsed.because(reasons).with_details([("credentials", Some(credentials.into()))]))
+    let identity = identity(code_sha256, &callback, tokens);
+    let details = Verification { credentials };
+    Ok(Parsed::new(&kinds::VERIFICATION, subject, identity, outcome, &details).because(reasons))
 }
 
-fn verdict<'a>(credential: &Credential, evidence: Option<&'a Value>) -> Verdict<'a> {
+fn verdict(credential: &Credential, evidence: Option<&Value>) -> Verdict {
     if !credential.is_completed() {
         return Verdict::Failed { status: wire::code(credential.status.as_deref().unwrap_or("STATUS_MISSING")) };
     }
+    let text = |value: &Value, name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
     match evidence.and_then(|evidence| evidence.get("trusted")) {
-        Some(trusted) => Verdict::Approved { verification_id: trusted.get("verification_id").and_then(Value::as_str) },
+        Some(trusted) => Verdict::Approved { verification_id: text(trusted, "verification_id") },
         None => {
-            let reason = evidence.and_then(|evidence| evidence.get("untrusted")).and_then(Value::as_str);
-            Verdict::Untrusted { reason: reason.unwrap_or(Untrusted::Missing.code()) }
+            let reason = evidence.and_then(|evidence| text(evidence, "untrusted"));
+            Verdict::Untrusted { reason: reason.unwrap_or_else(|| Untrusted::Missing.code().to_owned()) }
         }
-    }
-}
-
-fn describe(verdict: &Verdict<'_>) -> Value {
-    match verdict {
-        Verdict::Approved { verification_id } => json!({ "verdict": "approved", "verification_id": verification_id }),
-        Verdict::Failed { status } => json!({ "verdict": "failed", "status": status }),
-        Verdict::Untrusted { reason } => json!({ "verdict": "untrusted", "reason": reason }),
-        Verdict::Missing => json!({ "verdict": "failed", "reason": "credential_missing" }),
     }
 }
 

@@ -5,10 +5,11 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::{Assurance, Provider, ProviderName, Timestamp, Verified};
+use crate::{Assurance, Kind, NoDetails, Provider, ProviderName, Timestamp, Verified};
 
 /// The verdict of a callback, in the same words for every provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Outcome {
@@ -165,7 +166,7 @@ pub type Details = serde_json::Map<String, serde_json::Value>;
 /// What a provider's parser reads in a callback.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Parsed {
-    /// The kind of callback in kebab-case, without the provider, such as `tx-report`.
+    /// The name of its [`Kind`].
     pub kind: &'static str,
     /// The provider's reference of the verification.
     pub subject: Subject,
@@ -177,7 +178,7 @@ pub struct Parsed {
     pub reasons: Vec<String>,
     /// The provider's own time of the event, if it says one.
     pub occurred_at: Option<Timestamp>,
-    /// What else a message may tell. For a delivery, what the sender needs: the one place where that is personal data.
+    /// What else a message may tell.
     pub details: Details,
     /// When a callback of the same identity is the same event.
     pub recurrence: Recurrence,
@@ -186,19 +187,26 @@ pub struct Parsed {
 }
 
 impl Parsed {
-    /// A callback of this kind about this subject, without codes or details, that is the same event whenever it comes again.
+    /// A callback of this kind about this subject, without codes, that is the same event whenever it comes again.
     #[must_use]
-    pub fn new(kind: &'static str, subject: Subject, identity: Identity, outcome: Outcome) -> Self {
+    pub fn new<D: Serialize>(
+        kind: &Kind<D>,
+        subject: Subject,
+        identity: Identity,
+        outcome: Outcome,
+        details: &D,
+    ) -> Self {
+        debug_assert!(kind.outcomes().contains(&outcome), "{} is not declared to be {outcome:?}", kind.name());
         Self {
-            kind,
+            kind: kind.name(),
             subject,
             identity,
             outcome,
             reasons: Vec::new(),
             occurred_at: None,
-            details: Details::new(),
+            details: kind.details(details),
             recurrence: Recurrence::Never,
-            delivery: false,
+            delivery: kind.is_delivery(),
         }
     }
 
@@ -222,13 +230,6 @@ impl Parsed {
     #[must_use]
     pub fn because(self, reasons: impl IntoIterator<Item = String>) -> Self {
         Self { reasons: reasons.into_iter().collect(), ..self }
-    }
-
-    /// The same, with those of these details that are there.
-    #[must_use]
-    pub fn with_details<'a>(self, details: impl IntoIterator<Item = (&'a str, Option<serde_json::Value>)>) -> Self {
-        let details = details.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
-        Self { details: details.collect(), ..self }
     }
 }
 
@@ -254,8 +255,8 @@ pub struct Unrecognized {
 }
 
 impl Unrecognized {
-    /// The kind of every event that was not understood, without the provider.
-    pub const KIND: &'static str = "unrecognized";
+    /// The kind of every callback that was not understood.
+    pub const KIND: Kind<NoDetails> = Kind::new("unrecognized", &[Outcome::None]);
 
     /// A callback that was not understood for this reason.
     pub fn new(reason: impl Into<String>) -> Self {
@@ -300,6 +301,7 @@ pub struct Event {
     pub(crate) evidence: Details,
     pub(crate) perishable: bool,
     pub(crate) head: Option<Head>,
+    pub(crate) traceparent: Option<String>,
 }
 
 /// The latest of a subject's events that can recur, by which a repeat of it is known.
@@ -322,9 +324,10 @@ impl Event {
             }
             Err(Unrecognized { reason, subject, perishable }) => {
                 let identity = Identity::of_bytes(verified.body());
-                let subject =
-                    subject.unwrap_or_else(|| Subject(format!("{}-{}", Unrecognized::KIND, hex(identity.as_bytes()))));
-                (Parsed::new(Unrecognized::KIND, subject, identity, Outcome::None), Some(reason), perishable)
+                let subject = subject
+                    .unwrap_or_else(|| Subject(format!("{}-{}", Unrecognized::KIND.name(), hex(identity.as_bytes()))));
+                let parsed = Parsed::new(&Unrecognized::KIND, subject, identity, Outcome::None, &NoDetails {});
+                (parsed, Some(reason), perishable)
             }
         };
         let kind = format!("{}.{}", P::NAME, parsed.kind);
@@ -353,13 +356,25 @@ impl Event {
             evidence: verified.evidence().clone(),
             perishable,
             head,
+            traceparent: None,
         }
+    }
+
+    /// The same event, with the trace of its being taken in.
+    pub(crate) fn traced_by(self, traceparent: Option<String>) -> Self {
+        Self { traceparent, ..self }
     }
 
     /// The event's name.
     #[must_use]
     pub fn id(&self) -> &EventId {
         &self.id
+    }
+
+    /// The provider's name.
+    #[must_use]
+    pub fn provider(&self) -> &'static str {
+        self.provider.as_str()
     }
 
     /// Provider and kind, such as `verifyvasp.tx-report`.

@@ -11,11 +11,14 @@
 mod authenticity;
 mod event;
 mod expectation;
+mod kind;
 mod message;
 mod outbox;
 mod pipeline;
 mod provider;
 mod request;
+#[cfg(feature = "schema")]
+pub mod schema;
 mod secret;
 mod store;
 mod stored;
@@ -28,6 +31,7 @@ pub use event::{
     Details, Event, EventId, Head, Identity, InvalidSubject, Outcome, Parsed, Recurrence, Subject, Unrecognized,
 };
 pub use expectation::{Expectation, Expectations, Registered, is_state};
+pub use kind::{Kind, NoDetails};
 pub use message::{Message, MessageDetail};
 pub use outbox::{MessageQueue, NotSent};
 pub use pipeline::{Receipt, Rejection, receive};

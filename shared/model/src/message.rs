@@ -1,7 +1,10 @@
 //! What the company's services are told: a [CloudEvents 1.0](https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md)
 //! event in JSON.
 
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{DeserializeOwned, IntoDeserializer as _, value::StringDeserializer},
+};
 use serde_json::{Value, value::RawValue};
 
 use crate::{
@@ -34,8 +37,10 @@ impl std::str::FromStr for MessageDetail {
 
 /// One message. The attributes hold no personal data; of the data, only a delivery's details do, which say what to send to whom.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Message {
     /// Always `1.0`.
+    #[cfg_attr(feature = "schema", schemars(extend("const" = "1.0")))]
     pub specversion: String,
     /// The event's id: a repeat bears the same.
     pub id: String,
@@ -52,18 +57,30 @@ pub struct Message {
     /// When the password or link in it expires, for a delivery (an [extension](https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/extensions/expirytime.md)).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expirytime: Option<Timestamp>,
+    /// The trace of the callback's being taken in, if it was traced (an [extension](https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/extensions/distributed-tracing.md)).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
     /// Always `application/json`.
+    #[cfg_attr(feature = "schema", schemars(extend("const" = "application/json")))]
     pub datacontenttype: String,
-    /// The verdict (an extension attribute).
+    /// The verdict (an extension attribute). One that this version does not know is read as [`Outcome::None`]: no verdict.
+    #[serde(deserialize_with = "none_if_unknown")]
+    #[cfg_attr(feature = "schema", schemars(description = "The verdict."))]
     pub outcome: Outcome,
-    /// How the callback is known to be authentic (an extension attribute).
-    pub assurance: Assurance,
+    /// How the callback is known to be authentic (an extension attribute). One that this version does not know is read as `None`.
+    #[serde(default, deserialize_with = "if_known", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(
+        feature = "schema",
+        schemars(with = "Assurance", description = "How the callback is known to be authentic.")
+    )]
+    pub assurance: Option<Assurance>,
     /// The rest.
     pub data: MessageData,
 }
 
 /// The content of a [`Message`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct MessageData {
     /// The provider.
     pub provider: String,
@@ -76,15 +93,22 @@ pub struct MessageData {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unrecognized: Option<String>,
     /// References and codes, by the provider's kind.
+    #[cfg_attr(feature = "schema", schemars(extend("properties" = {
+        PAYLOAD_OMITTED: { "const": true, "description": "There is a payload, and it is too large for the message." }
+    })))]
     pub details: Details,
-    /// The callback's body where it is JSON and [`MessageDetail::Full`] is asked for, as it came.
+    /// The callback's body where it is JSON and `MessageDetail=full` is asked for, as it came.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<Value>"))]
     pub payload: Option<Box<RawValue>>,
-    /// The callback's body as text where it is no JSON and [`MessageDetail::Full`] is asked for. What is not
+    /// The callback's body as text where it is no JSON and `MessageDetail=full` is asked for. What is not
     /// UTF-8 in it is replaced; the bytes are in the table.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub payload_text: Option<String>,
 }
+
+/// The one detail that every kind may have.
+const PAYLOAD_OMITTED: &str = "payload_omitted";
 
 impl Message {
     /// The message of an event.
@@ -108,9 +132,10 @@ impl Message {
             subject: event.subject.clone(),
             time: event.occurred_at.unwrap_or(event.received_at),
             expirytime: event.is_delivery().then(|| Timestamp::from_second(event.expires_at).ok()).flatten(),
+            traceparent: event.traceparent.clone(),
             datacontenttype: "application/json".to_owned(),
             outcome: event.outcome,
-            assurance: event.assurance,
+            assurance: Some(event.assurance),
             data: MessageData {
                 provider: event.provider.clone(),
                 reasons: event.reasons.clone(),
@@ -130,7 +155,7 @@ impl Message {
     pub fn without_payload(mut self) -> Self {
         self.data.payload = None;
         self.data.payload_text = None;
-        self.data.details.insert("payload_omitted".to_owned(), Value::Bool(true));
+        self.data.details.insert(PAYLOAD_OMITTED.to_owned(), Value::Bool(true));
         self
     }
 
@@ -140,5 +165,40 @@ impl Message {
     pub fn group_id(&self) -> String {
         let fits = self.subject.len() <= 128 && self.subject.bytes().all(|byte| byte.is_ascii_graphic());
         if fits { self.subject.clone() } else { hex(Identity::of_bytes(self.subject.as_bytes()).as_bytes()) }
+    }
+}
+
+/// A word that a later version may have added: a consumer that was built before must be able to read the message all the same.
+fn if_known<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Option<T>, D::Error> {
+    let word: StringDeserializer<D::Error> = String::deserialize(deserializer)?.into_deserializer();
+    Ok(T::deserialize(word).ok())
+}
+
+fn none_if_unknown<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Outcome, D::Error> {
+    Ok(if_known(deserializer)?.unwrap_or(Outcome::None))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_message_of_a_later_version_is_read_with_what_is_known_of_it() {
+        let mut message = json!({
+            "specversion": "1.0", "id": "0", "source": "/callbacks/new", "type": "verification.new.kind", "subject": "s",
+            "time": "2026-01-31T00:00:00.000Z", "datacontenttype": "application/json",
+            "outcome": "approved", "assurance": "signed_token",
+            "data": { "provider": "new", "reasons": [], "received_at": "2026-01-31T00:00:00.000Z", "details": {} },
+        });
+        let read = |message: &serde_json::Value| serde_json::from_value::<Message>(message.clone()).unwrap();
+        let known = read(&message);
+        assert_eq!((known.outcome, known.assurance), (Outcome::Approved, Some(Assurance::SignedToken)));
+        assert_eq!(serde_json::to_value(&known).unwrap(), message);
+
+        (message["outcome"], message["assurance"], message["new"]) = (json!("paused"), json!("oracle"), json!({}));
+        let unknown = read(&message);
+        assert_eq!((unknown.outcome, unknown.assurance), (Outcome::None, None));
     }
 }

@@ -60,7 +60,7 @@ pub async fn receive<P: Provider>(
         return Err(Rejection::TooLarge { bytes: request.body.len(), limit: P::MAX_BODY_BYTES });
     }
     let verified = provider.authenticate(request, now).await?;
-    let event = Event::new::<P>(&verified, P::parse(&verified), now);
+    let event = Event::new::<P>(&verified, P::parse(&verified), now).traced_by(request.traceparent.clone());
     let inserted = store.insert(&event).await?;
     Ok(Receipt { event, inserted })
 }

@@ -13,6 +13,8 @@ pub struct Request {
     pub path_parameters: BTreeMap<String, String>,
     /// The sender's address as the gateway saw it; forwarded headers never count.
     pub source_address: Option<IpAddr>,
+    /// By what the handling of this request is traced, as a [W3C traceparent](https://www.w3.org/TR/trace-context/#traceparent-header); made by the runtime, not by the sender.
+    pub traceparent: Option<String>,
     /// The body's bytes as they were sent.
     pub body: Bytes,
 }

@@ -38,6 +38,9 @@ pub struct StoredEvent {
     /// When the callback came (S, RFC 3339, UTC, always with milliseconds, so that their texts sort as the times do).
     #[serde(serialize_with = "milliseconds")]
     pub received_at: Timestamp,
+    /// The trace of its being taken in (S, a W3C traceparent); absent where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
     /// References and codes beside the verdict (M).
     pub details: Details,
     /// What the check of authenticity found out, by which it can be verified again (M); absent where there is nothing.
@@ -129,6 +132,7 @@ impl StoredEvent {
             assurance: event.assurance,
             occurred_at: event.occurred_at,
             received_at: event.received_at,
+            traceparent: event.traceparent.clone(),
             details: event.details.clone(),
             evidence: event.evidence.clone(),
             body: event.body.to_vec(),
@@ -146,7 +150,8 @@ impl StoredEvent {
     /// With the reason, if it is still not understood.
     pub fn reread<P: Provider>(&self, retention: Retention) -> Result<(Self, Option<Head>), String> {
         let verified = Verified::once(self);
-        let event = Event::new::<P>(&verified, P::parse(&verified), self.received_at);
+        let event =
+            Event::new::<P>(&verified, P::parse(&verified), self.received_at).traced_by(self.traceparent.clone());
         match event.unrecognized {
             Some(reason) => Err(reason),
             None => Ok((Self::new(&event, retention), event.head)),

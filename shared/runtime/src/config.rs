@@ -59,6 +59,10 @@ pub(crate) const SPILL_QUEUE_URL: Variable = Variable {
 };
 pub(crate) const UNPUBLISHED_QUEUE_URL: Variable =
     Variable { name: "UNPUBLISHED_QUEUE_URL", purpose: "the URL of the queue that keeps what cannot be published" };
+pub(crate) const METRICS_NAMESPACE: Variable = Variable {
+    name: "METRICS_NAMESPACE",
+    purpose: "the CloudWatch namespace of the metrics, verification-callbacks if unset",
+};
 pub(crate) const MESSAGE_DETAIL: Variable =
     Variable { name: "MESSAGE_DETAIL", purpose: "what a message carries, reference (if unset) or full" };
 

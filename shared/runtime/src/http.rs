@@ -1,6 +1,9 @@
 //! HTTP in and out: the gateway's event to a request, and what became of it to an answer. The one place that knows status codes.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use lambda_http::{
@@ -12,7 +15,7 @@ use model::{EventStore, Inserted, Provider, Receipt, Refusal, Rejection, Request
 use serde::{Deserialize, Deserializer};
 use tracing::{error, info, warn};
 
-use crate::{Error, aws::time_to_work, start::chain};
+use crate::{Error, aws::time_to_work, start::chain, telemetry, trace};
 
 /// What API Gateway sends for an HTTP request (payload format 2.0), as far as callbacks need it.
 ///
@@ -30,6 +33,9 @@ pub struct GatewayRequest {
     body: Option<String>,
     #[serde(default)]
     is_base64_encoded: bool,
+    /// Not from the gateway, but from Lambda.
+    #[serde(skip)]
+    traceparent: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -56,6 +62,7 @@ impl TryFrom<GatewayRequest> for Request {
         let mut request =
             gateway.headers.iter().fold(Self::new(body), |request, (name, value)| request.with_header(name, value));
         request.path_parameters = gateway.path_parameters;
+        request.traceparent = gateway.traceparent;
         request.source_address = gateway.request_context.http.source_ip.and_then(|address| address.parse().ok());
         Ok(request)
     }
@@ -80,7 +87,10 @@ pub async fn serve_http<F: Future<Output = ApiGatewayV2httpResponse>>(
     let answer = &answer;
     lambda_runtime::run(service_fn(move |event: LambdaEvent<GatewayRequest>| async move {
         // Boxed, or the type of everything awaited in here grows beyond what the compiler lays out.
-        Ok::<_, Error>(Box::pin(answer(event.payload)).await)
+        let traceparent = event.context.xray_trace_id.as_deref().and_then(trace::from_xray);
+        let response = Box::pin(answer(GatewayRequest { traceparent, ..event.payload })).await;
+        telemetry::flush();
+        Ok::<_, Error>(response)
     }))
     .await
 }
@@ -92,8 +102,10 @@ pub async fn answer<P: Provider>(
     request: GatewayRequest,
     now: Timestamp,
 ) -> ApiGatewayV2httpResponse {
+    let began = Instant::now();
     let Ok(request) = Request::try_from(request) else {
         warn!(provider = P::NAME.as_str(), refusal = "not_base64", "callback refused");
+        telemetry::refused(P::NAME.as_str(), "not_base64");
         return respond(400, NOTHING);
     };
     let in_time = time_to_work(P::ANSWER_WITHIN);
@@ -102,6 +114,7 @@ pub async fn answer<P: Provider>(
     match received {
         Ok(receipt) => {
             log_receipt(&receipt);
+            telemetry::received(&receipt, began.elapsed());
             respond(200, P::ACKNOWLEDGEMENT)
         }
         Err(rejection) => {
@@ -155,10 +168,15 @@ fn log_rejection<P: Provider>(rejection: &Rejection) {
     match rejection {
         Rejection::TooLarge { bytes, limit } => {
             warn!(provider, refusal = "too_large", body.bytes = bytes, body.limit_bytes = limit, "callback refused");
+            telemetry::refused(provider, "too_large");
         }
-        Rejection::NotAuthentic(refusal) => warn!(provider, refusal = refusal.code(), "callback refused"),
+        Rejection::NotAuthentic(refusal) => {
+            warn!(provider, refusal = refusal.code(), "callback refused");
+            telemetry::refused(provider, refusal.code());
+        }
         Rejection::Unavailable(cause) => {
-            error!(provider, error = chain(cause.as_ref()), "failed to take in a callback")
+            error!(provider, error = chain(cause.as_ref()), "failed to take in a callback");
+            telemetry::unavailable(provider);
         }
     }
 }

@@ -18,6 +18,8 @@ mod spill;
 mod start;
 mod store;
 mod stream;
+pub mod telemetry;
+mod trace;
 
 pub use aws::Aws;
 pub use cached::{Cached, LookUp};

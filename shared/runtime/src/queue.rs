@@ -2,11 +2,14 @@
 
 use aws_sdk_sqs::{
     Client,
-    types::{MessageAttributeValue, SendMessageBatchRequestEntry},
+    types::{
+        MessageAttributeValue, MessageSystemAttributeNameForSends, MessageSystemAttributeValue,
+        SendMessageBatchRequestEntry,
+    },
 };
 use model::{Message, MessageQueue, NotSent};
 
-use crate::start::chain;
+use crate::{start::chain, trace};
 
 /// A queue in SQS. In a FIFO one, messages are ordered by subject, and repeats of an id within five minutes are dropped.
 #[derive(Debug, Clone)]
@@ -126,6 +129,11 @@ impl SqsQueue {
             .message_body(text)
             .set_message_group_id(self.is_fifo.then(|| message.group_id()))
             .set_message_deduplication_id(self.is_fifo.then(|| self.deduplication_id(message)));
+        if let Some(trace) = message.traceparent.as_deref().and_then(trace::to_xray) {
+            let value = MessageSystemAttributeValue::builder().data_type("String").string_value(trace).build();
+            let value = value.map_err(|error| NotSent(error.to_string()))?;
+            entry = entry.message_system_attributes(MessageSystemAttributeNameForSends::AwsTraceHeader, value);
+        }
         for (name, value) in attributes {
             let value = MessageAttributeValue::builder().data_type("String").string_value(value).build();
             entry = entry.message_attributes(name, value.map_err(|error| NotSent(error.to_string()))?);

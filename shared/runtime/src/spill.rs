@@ -144,6 +144,8 @@ mod tests {
         }
     }
 
+    const THING: model::Kind<model::NoDetails> = model::Kind::new("thing", &[Outcome::Approved]);
+
     /// A provider that takes everything for an approval.
     struct Anything(SecretPair);
 
@@ -160,7 +162,8 @@ mod tests {
 
         fn parse(verified: &model::Verified) -> Result<model::Parsed, model::Unrecognized> {
             let subject = model::Subject::new("subject").map_err(|_| model::Unrecognized::missing("subject"))?;
-            Ok(model::Parsed::new("thing", subject, model::Identity::of_bytes(verified.body()), Outcome::Approved))
+            let identity = model::Identity::of_bytes(verified.body());
+            Ok(model::Parsed::new(&THING, subject, identity, Outcome::Approved, &model::NoDetails {}))
         }
     }
 

@@ -5,12 +5,15 @@ use std::process::ExitCode;
 use tracing::{error, level_filters::LevelFilter};
 use tracing_subscriber::{filter::Targets, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
+use crate::telemetry;
+
 /// Whatever keeps a function from starting or going on.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
 
 /// Runs a function: sets up its log, and says why it ended if it fails.
 pub async fn run(function: impl Future<Output = Result<(), Error>>) -> ExitCode {
     log_as_json();
+    telemetry::start();
     match function.await {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

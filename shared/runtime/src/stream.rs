@@ -12,7 +12,7 @@ use model::StoredEvent;
 use serde::{Deserialize, Serialize};
 use serde_dynamo::AttributeValue;
 
-use crate::{Error, InternalQueue};
+use crate::{Error, InternalQueue, telemetry};
 
 /// A stream record's item is not an event as this version knows them. What it is instead is not said, as that could be
 /// personal data; its key leads to it, long after the stream has forgotten it.
@@ -86,6 +86,7 @@ pub async fn consume<F: Future<Output = Vec<String>>>(deal_with: impl Fn(Vec<Rec
         let failures = Box::pin(deal_with(inserts.map(Record::from).collect())).await;
         let mut response = DynamoDbEventResponse::default();
         response.batch_item_failures = failures.into_iter().map(batch_item_failure).collect();
+        telemetry::flush();
         Ok::<_, Error>(response)
     }))
     .await
@@ -142,6 +143,7 @@ pub async fn consume_queue<F: Future<Output = Vec<QueuedMessage>>>(
             queue.hide(&receipt_handle, delay.min(Duration::from_secs(900))).await;
             response.add_failure(id);
         }
+        telemetry::flush();
         Ok::<_, Error>(response)
     }))
     .await

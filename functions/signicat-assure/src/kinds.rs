@@ -1,0 +1,32 @@
+//! The kind of Signicat's notifications, and what is told of each.
+
+use model::{
+    Kind,
+    Outcome::{Approved, Failed, Pending, Rejected, Review},
+};
+use serde::Serialize;
+
+/// A process has another status.
+pub const PROCESS_STATUS: Kind<ProcessStatus> =
+    Kind::new("process-status", &[Approved, Rejected, Review, Pending, Failed]);
+
+/// What their messages look like, for docs/contract/.
+#[cfg(feature = "schema")]
+#[must_use]
+pub fn schemas() -> Vec<model::schema::KindSchema> {
+    vec![PROCESS_STATUS.schema()]
+}
+
+/// The status of a process in a dossier.
+#[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct ProcessStatus {
+    /// Signicat's reference of the dossier.
+    pub dossier_id: String,
+    /// Signicat's reference of the process: the message's subject.
+    pub process_id: String,
+    /// Signicat's status.
+    pub status: String,
+    /// Whether the status is a final one. One that is not may come late, after a final one: it is no news then.
+    pub r#final: bool,
+}

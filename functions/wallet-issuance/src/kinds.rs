@@ -1,0 +1,29 @@
+//! The kind of the wallet gateway's callbacks about issuances, and what is told of each.
+
+use model::{
+    Kind,
+    Outcome::{Approved, Failed},
+};
+use serde::Serialize;
+
+/// A credential was issued to a wallet, or not.
+pub const ISSUANCE: Kind<Issuance> = Kind::new("issuance", &[Approved, Failed]);
+
+/// What their messages look like, for docs/contract/.
+#[cfg(feature = "schema")]
+#[must_use]
+pub fn schemas() -> Vec<model::schema::KindSchema> {
+    vec![ISSUANCE.schema()]
+}
+
+/// What came of issuing one credential.
+#[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Issuance {
+    /// The id of the credential's template.
+    pub template_id: String,
+    /// The gateway's status.
+    pub status: String,
+    /// Whether gateway and wallet are done with each other.
+    pub completed: bool,
+}

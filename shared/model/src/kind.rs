@@ -1,0 +1,66 @@
+//! The kinds of callbacks: what each is called, how it can turn out, and what its messages tell beside that.
+
+use std::marker::PhantomData;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::{Details, Outcome};
+
+/// A kind of callback whose messages have details of the type `D`. A provider declares each of its kinds as a constant.
+#[derive(Debug)]
+pub struct Kind<D> {
+    name: &'static str,
+    outcomes: &'static [Outcome],
+    is_delivery: bool,
+    details: PhantomData<fn(&D)>,
+}
+
+impl<D> Kind<D> {
+    /// A kind of this name, in kebab-case and without the provider, such as `tx-report`, that can turn out in these ways.
+    #[must_use]
+    pub const fn new(name: &'static str, outcomes: &'static [Outcome]) -> Self {
+        Self { name, outcomes, is_delivery: false, details: PhantomData }
+    }
+
+    /// A kind that is no verdict, but an instruction to deliver a password or a link. Its details say what to send to whom: the one place
+    /// where they hold personal data.
+    #[must_use]
+    pub const fn delivery(name: &'static str) -> Self {
+        Self { name, outcomes: &[Outcome::None], is_delivery: true, details: PhantomData }
+    }
+
+    /// The name, without the provider.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// How it can turn out.
+    #[must_use]
+    pub const fn outcomes(&self) -> &'static [Outcome] {
+        self.outcomes
+    }
+
+    /// Whether it is an instruction to deliver a password or a link.
+    #[must_use]
+    pub const fn is_delivery(&self) -> bool {
+        self.is_delivery
+    }
+}
+
+impl<D: Serialize> Kind<D> {
+    /// The details as a message carries them.
+    pub(crate) fn details(&self, details: &D) -> Details {
+        match serde_json::to_value(details) {
+            Ok(Value::Object(details)) => details,
+            // Details are structs of texts and flags, which are always objects.
+            _ => Details::new(),
+        }
+    }
+}
+
+/// What is told of a callback that was not understood: nothing but why.
+#[derive(Debug, Clone, Copy, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct NoDetails {}
