@@ -1,8 +1,8 @@
 //! `callbacks list` and `callbacks show`: what is in the events table.
 
-use std::process::ExitCode;
+use std::{io::Write as _, process::ExitCode};
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use clap::Args;
 use jiff::SignedDuration;
@@ -46,6 +46,9 @@ pub struct Show {
     /// Show the payload too: personal data. Only for one event.
     #[arg(long)]
     payload: bool,
+    /// Write the payload's bytes as they came, and nothing else: personal data. Only for one event.
+    #[arg(long, conflicts_with_all = ["payload", "json"])]
+    raw: bool,
     /// Print one JSON object an event.
     #[arg(long)]
     json: bool,
@@ -82,7 +85,7 @@ impl Show {
         let events = Events::of(&stack).await;
         let course = if self.subject.is_none() { events.of_subject(&self.what).await? } else { Vec::new() };
         if !course.is_empty() {
-            if self.payload {
+            if self.payload || self.raw {
                 bail!("{} is a verification of {} events: name one of them by its id", self.what, course.len());
             }
             course.iter().for_each(|event| print(event, None, self.json));
@@ -93,6 +96,10 @@ impl Show {
             bail!("there is no verification {}", self.what);
         }
         let event = events.find(&self.what, self.subject.as_deref()).await?;
+        if self.raw {
+            std::io::stdout().write_all(&event.body).context("failed to write")?;
+            return Ok(ExitCode::SUCCESS);
+        }
         print(&event, self.payload.then_some(event.body.as_slice()), self.json);
         Ok(ExitCode::SUCCESS)
     }

@@ -1,12 +1,15 @@
 //! What the tests share: the providers by name, their events, an embedded DynamoDB, and a proxy that counts calls.
 
 mod command;
+pub mod contract;
 mod database;
 mod gateway;
 mod lambda;
 mod mapping;
 mod providers;
 mod proxy;
+pub mod python;
+mod schemathesis;
 
 pub use command::callbacks;
 pub use database::Database;
@@ -14,6 +17,7 @@ pub use gateway::{
     accepted, authentic, by_stranger, secret, secret_field, send, takes_secret_in_body, with_body, with_secret,
 };
 pub use lambda::{Crashed, Function};
-pub use mapping::{QueueMapping, StreamMapping};
+pub use mapping::{QueueMapping, StreamMapping, receive_now};
 pub use providers::{CODE, FUNCTIONS, ISSUER, IssuersKeys, Unknown, answer, local_time, max_body_bytes, samples};
 pub use proxy::{Fault, Proxy};
+pub use schemathesis::schemathesis;

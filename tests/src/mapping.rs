@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use aws_sdk_sqs::types::{Message as SqsMessage, MessageSystemAttributeName};
 use cli::stack::{Connections, Stack};
 use serde_json::{Value, json};
 
@@ -189,7 +190,7 @@ impl QueueMapping {
     /// Hands over what can be received, until nothing can. Returns whether the queue is empty: what failed comes again later.
     pub async fn run(&self, drain: &Function) -> bool {
         loop {
-            let messages = cli::tail::receive(&self.connections, &self.url, self.visibility_timeout).await.unwrap();
+            let messages = receive_now(&self.connections, &self.url, self.visibility_timeout).await;
             if messages.is_empty() {
                 return self.is_empty().await;
             }
@@ -224,6 +225,14 @@ impl QueueMapping {
         let attributes = attributes.attribute_names(Visible).attribute_names(Hidden).send().await.unwrap();
         attributes.attributes.unwrap_or_default().values().all(|count| count == "0")
     }
+}
+
+/// What a queue has at this moment, hidden from others for so long.
+pub async fn receive_now(connections: &Connections, url: &str, hidden_for: Duration) -> Vec<SqsMessage> {
+    let receive = connections.sqs.receive_message().queue_url(url).max_number_of_messages(10).wait_time_seconds(0);
+    let receive = receive.visibility_timeout(i32::try_from(hidden_for.as_secs()).unwrap());
+    let receive = receive.message_system_attribute_names(MessageSystemAttributeName::All);
+    receive.send().await.unwrap().messages.unwrap_or_default()
 }
 
 /// Ends the emulator's own mapping of a function, and returns how it was configured.

@@ -13,7 +13,8 @@ use cli::{
 use identomat::Identomat;
 use jumio::Jumio;
 use model::{
-    EventStore, Expectation, Expectations as _, MemoryExpectations, Networks, Provider as _, SecretPair, Timestamp,
+    EventStore, Expectation, Expectations as _, MemoryExpectations, Networks, Provider, ProviderName, SecretPair,
+    Timestamp, Unrecognized, schema::KindSchema,
 };
 use runtime::{Cached, Error, GatewayRequest, GatewayResponse, LookUp};
 use signicat_assure::SignicatAssure;
@@ -76,6 +77,29 @@ pub fn max_body_bytes(function: &str) -> Result<usize, Unknown> {
         "wallet-verification" => WalletVerification::<MemoryExpectations, IssuersKeys>::MAX_BODY_BYTES,
         _ => return Err(Unknown),
     })
+}
+
+/// What a function's messages are.
+pub(crate) struct ProviderKinds {
+    pub(crate) provider: ProviderName,
+    pub(crate) source: &'static str,
+    pub(crate) kinds: Vec<KindSchema>,
+}
+
+/// The kinds of every function.
+pub(crate) fn kinds_by_provider() -> Vec<ProviderKinds> {
+    fn of<P: Provider>(mut kinds: Vec<KindSchema>) -> ProviderKinds {
+        kinds.push(Unrecognized::KIND.schema());
+        ProviderKinds { provider: P::NAME, source: P::SOURCE, kinds }
+    }
+    vec![
+        of::<Identomat<SecretPair>>(identomat::kinds::schemas()),
+        of::<Jumio<Documented, SecretPair>>(jumio::kinds::schemas()),
+        of::<SignicatAssure<SecretPair>>(signicat_assure::kinds::schemas()),
+        of::<VerifyVasp<SecretPair>>(verifyvasp::kinds::schemas()),
+        of::<WalletIssuance<MemoryExpectations>>(wallet_issuance::kinds::schemas()),
+        of::<WalletVerification<MemoryExpectations, IssuersKeys>>(wallet_verification::kinds::schemas()),
+    ]
 }
 
 /// The addresses in Jumio's document.

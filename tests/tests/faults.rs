@@ -20,7 +20,7 @@ use cli::{
 use model::{Message, StoredEvent};
 use reqwest::Client;
 use serde_json::Value;
-use tests::{Crashed, FUNCTIONS, Fault, Function, Proxy, QueueMapping, StreamMapping, callbacks};
+use tests::{Crashed, FUNCTIONS, Fault, Function, Proxy, QueueMapping, StreamMapping, callbacks, receive_now};
 use tokio::sync::Mutex;
 
 /// Longer than any function waits for a call.
@@ -188,6 +188,7 @@ impl<'a> System<'a> {
             if self.spill.run(&self.drain.function).await {
                 break;
             }
+            tokio::time::sleep(Duration::from_secs(1)).await;
         }
         let mut stream = self.stream.lock().await;
         stream.run(&self.publisher.function).await;
@@ -256,7 +257,7 @@ impl<'a> System<'a> {
     async fn take(&self, url: &str) -> Vec<String> {
         let mut bodies = Vec::new();
         loop {
-            let messages = tail::receive(&self.connections, url, Duration::from_secs(60)).await.unwrap();
+            let messages = receive_now(&self.connections, url, Duration::from_secs(60)).await;
             if messages.is_empty() {
                 return bodies;
             }
@@ -481,6 +482,7 @@ async fn functions_killed_at_random_moments(system: &mut System<'_>) {
     let drain = async {
         while !done.load(Ordering::Relaxed) {
             system.spill.run(&system.drain.function).await;
+            tokio::time::sleep(Duration::from_millis(200)).await;
         }
     };
     let hosted: Vec<&Hosted> = system.providers.values().chain([&system.drain, &system.publisher]).collect();

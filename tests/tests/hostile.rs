@@ -14,8 +14,8 @@ use proptest::{collection::vec, prelude::*, sample::Index, sample::select};
 use runtime::DynamoStore;
 use serde_json::{Value, json};
 use tests::{
-    CODE, Database, FUNCTIONS, accepted, answer, by_stranger, local_time, max_body_bytes, samples, secret,
-    secret_field, send, takes_secret_in_body, with_body, with_secret,
+    CODE, Database, FUNCTIONS, accepted, answer, by_stranger, contract::check_message_around_payload, local_time,
+    max_body_bytes, samples, secret, secret_field, send, takes_secret_in_body, with_body, with_secret,
 };
 use tokio::runtime::Runtime;
 
@@ -73,13 +73,14 @@ fn check_kept(name: &str, function: &str, event: &Value) -> StoredEvent {
     kept
 }
 
-/// Checks that the message of what was kept can be read, whether it carries the payload or not.
+/// Checks that the message of what was kept can be read and keeps the contract, whether it carries the payload or not.
 #[track_caller]
 fn check_message(name: &str, kept: &StoredEvent) {
     for detail in [MessageDetail::Reference, MessageDetail::Full] {
         let message = serde_json::to_string(&Message::new(kept, detail)).unwrap();
         let read: Message = serde_json::from_str(&message).unwrap();
         assert_eq!(read.id, kept.id, "{name}");
+        check_message_around_payload(read);
     }
 }
 

@@ -1,10 +1,11 @@
 //! The whole stack from outside: HTTP in, SQS out, on the emulator.
 
-use std::num::NonZeroUsize;
+use std::{collections::BTreeSet, num::NonZeroUsize};
 
 use bench::load::{self, Plan};
 use cli::{
     demo::courses,
+    doctor::{Finding, Verdict, examine},
     events::Events,
     local::{Folder, Lifetime, LocalStack},
     sample::Sample,
@@ -13,10 +14,14 @@ use cli::{
     wallet::{Announcement, Issuer, announce},
 };
 use jiff::SignedDuration;
-use model::{Outcome, StoredEvent};
+use model::{Details, Outcome, StoredEvent};
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
-use tests::{callbacks, samples};
+use tests::{
+    callbacks,
+    contract::{check_attributes, check_message},
+    samples, schemathesis,
+};
 
 /// One stack for everything: the parts of this test follow each other on it, and each begins with empty queues.
 #[tokio::test]
@@ -25,6 +30,7 @@ async fn the_local_stack_does_the_main_job() {
     let local = LocalStack::start(folder, Some(free_port()), Lifetime::Attached).await.unwrap();
     let http = Client::new();
 
+    the_doctor_finds_what_is_wrong_and_nothing_else(&local.stack).await;
     every_sample_gets_from_post_to_queue(&local.stack).await;
     other_methods_and_paths_are_not_found(&local.stack, &http).await;
     a_large_body_is_kept_or_refused_by_its_size(&local.stack, &http).await;
@@ -38,7 +44,27 @@ async fn the_local_stack_does_the_main_job() {
     what_was_not_understood_is_reprocessed(&local.stack).await;
     dead_letters_are_redriven(&local.stack).await;
     a_load_of_all_providers_reconciles(&local.stack).await;
+    whatever_the_contract_allows_is_answered_as_it_says(&local.stack, &http).await;
     nothing_secret_or_personal_is_in_the_logs(&local.stack, &http).await;
+}
+
+async fn the_doctor_finds_what_is_wrong_and_nothing_else(stack: &Stack) {
+    let (code, findings) = callbacks(stack, &["doctor", "--json"]).await;
+    assert!(code == 0 && findings.lines().count() > 15, "{findings}");
+    assert!(findings.lines().all(|line| line.contains(r#""verdict":"good""#)), "{findings}");
+
+    let mut ill = stack.clone();
+    ill.version = "0.0.0".to_owned();
+    ill.events_table = stack.expectations_table.clone();
+    ill.delivery_dead_letters_url = format!("{}-that-is-not-there", stack.delivery_dead_letters_url);
+    ill.routes.insert("jumio".to_owned(), "/nowhere".to_owned());
+    let not_good = |finding: &&Finding| finding.verdict != Verdict::Good;
+    let found: Vec<_> = examine(&ill).await.iter().filter(not_good).map(|finding| finding.check.clone()).collect();
+    let table_of_events = ["its stream", "its index by-day"].map(str::to_owned);
+    let queues = ["queue of the deliveries", "queue of the dead deliveries"].map(str::to_owned);
+    let expected =
+        [&["version 0.0.0".to_owned()], &table_of_events[..], &queues, &["route of jumio".to_owned()]].concat();
+    assert_eq!(found, expected);
 }
 
 async fn every_sample_gets_from_post_to_queue(stack: &Stack) {
@@ -201,7 +227,10 @@ async fn events_are_listed_by_time_and_shown_by_verification(stack: &Stack) {
     assert!(course.is_sorted_by_key(|event| event.received_at));
     assert!(course.iter().all(|event| event.body.is_empty()));
     let whole = events.find(&course[7].id, None).await.unwrap();
-    assert!(String::from_utf8(whole.body).unwrap().ends_with("&n=7"));
+    assert!(String::from_utf8_lossy(&whole.body).ends_with("&n=7"));
+
+    let (code, raw) = callbacks(stack, &["show", &course[7].id, "--raw"]).await;
+    assert_eq!((code, raw.as_bytes()), (0, &whole.body[..]));
 
     let (first, last) = (course[0].received_at, course[24].received_at);
     let of_order = |event: &StoredEvent| event.subject == "order";
@@ -219,7 +248,7 @@ async fn a_load_of_all_providers_reconciles(stack: &Stack) {
     let number = |number| NonZeroUsize::new(number).unwrap();
     let plan =
         Plan { callbacks: number(300), concurrency: number(4), duplicates: 30, forged: 10, huge: 2, seed: Some(1) };
-    let other = json!({ "subject": "somebody else" });
+    let other = verdict("somebody-else");
     let send = stack.connect().await.sqs.send_message().queue_url(&stack.verification_queue_url);
     let send = send.message_group_id("somebody-else").message_deduplication_id("somebody-else");
     send.message_body(other.to_string()).send().await.unwrap();
@@ -266,6 +295,7 @@ async fn what_was_not_understood_is_reprocessed(stack: &Stack) {
         outcome: Outcome::None,
         reasons: Vec::new(),
         unrecognized: Some("unknown:callBackType".to_owned()),
+        details: Details::new(),
         body: body.into(),
         ..known
     };
@@ -304,16 +334,21 @@ async fn what_was_not_understood_is_reprocessed(stack: &Stack) {
     assert!(receive(stack, 0).await.is_empty());
 }
 
+/// A verdict that somebody else put into a queue.
+fn verdict(id: &str) -> Value {
+    json!({
+        "specversion": "1.0", "id": id, "source": "/callbacks/jumio", "type": "verification.jumio.netverify-authentication",
+        "subject": "dead", "time": "2026-01-31T00:00:00.000Z", "datacontenttype": "application/json",
+        "outcome": "approved", "assurance": "source_address",
+        "data": {
+            "provider": "jumio", "reasons": [], "received_at": "2026-01-31T00:00:00.000Z",
+            "details": { "transaction_result": "PASSED" },
+        },
+    })
+}
+
 async fn dead_letters_are_redriven(stack: &Stack) {
     let sqs = stack.connect().await.sqs;
-    let verdict = |id: &str| {
-        json!({
-            "specversion": "1.0", "id": id, "source": "/callbacks/jumio", "type": "verification.jumio.netverify-authentication",
-            "subject": "dead", "time": "2026-01-31T00:00:00.000Z", "datacontenttype": "application/json",
-            "outcome": "approved", "assurance": "source_address",
-            "data": { "provider": "jumio", "reasons": [], "received_at": "2026-01-31T00:00:00.000Z", "details": {} },
-        })
-    };
     for id in ["first", "second", "third"] {
         let send = sqs.send_message().queue_url(&stack.verification_dead_letters_url).message_group_id("dead");
         send.message_deduplication_id(id).message_body(verdict(id).to_string()).send().await.unwrap();
@@ -338,6 +373,18 @@ async fn dead_letters_are_redriven(stack: &Stack) {
         code == 1 && redriven.contains("stays: it has expired") && redriven.contains("1 sent, 1 stay"),
         "{redriven}"
     );
+}
+
+async fn whatever_the_contract_allows_is_answered_as_it_says(stack: &Stack, http: &Client) {
+    // The one that tests/schemathesis/ puts into the wallet's callbacks.
+    let code = "a-code-of-the-contract".to_owned();
+    let announcement = Announcement { code, state: None, template_ids: Vec::new(), due_at: None };
+    assert_eq!(announce(http, stack, &stack.connect().await, &announcement).await.unwrap().0, 201);
+    schemathesis(stack).await;
+    let received = receive(stack, 1).await;
+    let providers: BTreeSet<&str> =
+        received.iter().map(|message| message["data"]["provider"].as_str().unwrap()).collect();
+    assert_eq!(providers, ["identomat", "jumio", "signicat", "verifyvasp", "wallet"].into(), "all were authentic");
 }
 
 /// Searches everything that the functions wrote while they did all of the above.
@@ -400,19 +447,27 @@ async fn post(stack: &Stack, http: &Client, body: Vec<u8>) -> (u16, String) {
     (response.status().as_u16(), response.text().await.unwrap())
 }
 
-/// Takes so many messages from the queue, and all that comes with them.
+/// Takes so many messages from the queue, and all that comes with them. Each has to keep the contract.
 async fn receive(stack: &Stack, expected: usize) -> Vec<Value> {
     let sqs = stack.connect().await.sqs;
     let mut messages = Vec::new();
     // Each look waits for a second; the last one makes sure that there is nothing else.
     for _ in 0..60 {
         let looked = sqs.receive_message().queue_url(&stack.verification_queue_url).max_number_of_messages(10);
-        let received = looked.wait_time_seconds(1).send().await.unwrap().messages.unwrap_or_default();
+        let looked = looked.message_attribute_names("All").wait_time_seconds(1);
+        let received = looked.send().await.unwrap().messages.unwrap_or_default();
         if received.is_empty() && messages.len() >= expected {
             break;
         }
         for message in received {
             messages.push(serde_json::from_str(message.body().unwrap()).unwrap());
+            let sent = messages.last().unwrap();
+            check_message(sent);
+            // What this test puts into a queue itself has none.
+            if let Some(attributes) = message.message_attributes() {
+                let texts = attributes.iter().map(|(name, value)| (name.as_str(), value.string_value().unwrap()));
+                check_attributes(&texts.collect(), sent);
+            }
             let delete = sqs.delete_message().queue_url(&stack.verification_queue_url);
             delete.receipt_handle(message.receipt_handle().unwrap()).send().await.unwrap();
         }

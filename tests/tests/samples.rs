@@ -10,7 +10,11 @@ use cli::{
 use jiff::SignedDuration;
 use model::{MemoryStore, Message, MessageDetail, Retention, StoredEvent};
 use serde_json::{Value, json};
-use tests::{FUNCTIONS, answer, local_time, samples};
+use tests::{
+    FUNCTIONS, answer,
+    contract::{check_message, check_message_around_payload},
+    local_time, samples,
+};
 
 #[tokio::test]
 async fn every_sample_turns_out_as_its_file_says() {
@@ -59,6 +63,7 @@ async fn what_is_stored_and_sent_is_as_it_was() {
     for sample in samples().into_iter().filter(|sample| sample.expect.event.is_some()) {
         let event = stored(&sample).await;
         let message = Message::new(&event, MessageDetail::Reference);
+        check_message(&serde_json::to_value(&message).unwrap());
         assert_body_is_as_it_came(&sample, &event);
         let mut item = serde_json::to_value(&event).unwrap();
         item["body"] = json!(format!("<{} bytes as they came>", event.body.len()));
@@ -118,10 +123,12 @@ async fn a_full_message_carries_the_payload_as_it_came() {
     for sample in samples().into_iter().filter(|sample| sample.expect.event.is_some()) {
         let event = stored(&sample).await;
         let message = Message::new(&event, MessageDetail::Full);
+        check_message_around_payload(message.clone());
         if event.perishable {
             assert!(message.data.payload.is_none() && message.data.payload_text.is_none(), "{}", sample.name());
             continue;
         }
+        check_message_around_payload(message.clone().without_payload());
         let payload = message.data.payload.map(|json| json.get().to_owned()).or(message.data.payload_text).unwrap();
         assert_eq!(payload.as_bytes(), event.body, "{}", sample.name());
     }

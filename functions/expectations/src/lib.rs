@@ -3,7 +3,7 @@
 //! The service that calls init at the gateway gets a code, and announces it here before the callback comes. Only the code's hash is kept.
 
 use model::{Expectation, Expectations, Registered, Request, Timestamp, wire};
-use runtime::{GatewayRequest, GatewayResponse, respond};
+use runtime::{GatewayRequest, GatewayResponse, come_again, respond};
 use serde::{Deserialize, Deserializer, de::Error as _};
 use serde_json::{json, value::RawValue};
 
@@ -57,7 +57,7 @@ pub async fn answer(expectations: &impl Expectations, request: GatewayRequest, n
         }
         Err(error) => {
             tracing::error!(error = runtime::chain(&error), "failed to register an expectation");
-            respond(503, r#"{"error": "the announcement could not be kept: make it again"}"#)
+            come_again(r#"{"error": "the announcement could not be kept: make it again"}"#)
         }
     }
 }
@@ -78,6 +78,10 @@ fn read(body: &[u8], now: Timestamp) -> Result<Expectation, &'static str> {
     // They are kept with every event of the code.
     if template_ids.iter().any(|id| id.len() > 64) {
         return Err("a template id is longer than 64 bytes");
+    }
+    // It becomes the subject of the callback's event, and that has at most four times as many bytes.
+    if state.as_ref().is_some_and(|state| state.chars().count() > 256) {
+        return Err("the state is longer than 256 characters");
     }
     Ok(Expectation::new(&code, state, template_ids, due_at, now))
 }
@@ -124,6 +128,13 @@ mod tests {
             ]),
             [201, 200, 200]
         );
+    }
+
+    #[test]
+    fn a_state_is_no_longer_than_a_subject() {
+        let announcement = |length: usize| format!(r#"{{"code":"s3cret","state":"{}"}}"#, "\u{1f600}".repeat(length));
+        assert_eq!(announce(&[&announcement(256)]), [201]);
+        assert_eq!(announce(&[&announcement(257)]), [400]);
     }
 
     #[test]

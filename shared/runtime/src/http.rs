@@ -123,11 +123,7 @@ pub async fn answer<P: Provider>(
                 Rejection::TooLarge { .. } => respond(413, NOTHING),
                 Rejection::NotAuthentic(Refusal::SourceAddress | Refusal::Path) => respond(403, NOTHING),
                 Rejection::NotAuthentic(_) => respond(401, NOTHING),
-                Rejection::Unavailable(_) => {
-                    let mut response = respond(503, NOTHING);
-                    response.headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
-                    response
-                }
+                Rejection::Unavailable(_) => come_again(NOTHING),
             }
         }
     }
@@ -147,6 +143,14 @@ pub fn respond(status_code: i64, body: &str) -> ApiGatewayV2httpResponse {
     response.status_code = status_code;
     response.headers = HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
     response.body = Some(Body::from(body));
+    response
+}
+
+/// An answer that the request could not be dealt with now, with the time after which it may come again, and this JSON as its body.
+#[must_use]
+pub fn come_again(body: &str) -> ApiGatewayV2httpResponse {
+    let mut response = respond(503, body);
+    response.headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
     response
 }
 

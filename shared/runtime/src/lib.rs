@@ -25,7 +25,7 @@ pub use aws::Aws;
 pub use cached::{Cached, LookUp};
 pub use config::InvalidConfig;
 pub use expectations::DynamoExpectations;
-pub use http::{GatewayRequest, answer, now, respond, serve, serve_http};
+pub use http::{GatewayRequest, answer, come_again, now, respond, serve, serve_http};
 pub use https::Https;
 pub use internal_queue::InternalQueue;
 pub use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpResponse as GatewayResponse;

@@ -1,0 +1,182 @@
+"""Consumes verdicts: every message once in effect, in order per verification.
+
+The effect, which here are two tables in SQLite, and the record of the event's id are one transaction. So a message that
+comes again, because a provider, the queue or an operator repeated it or because this program was killed, has no second
+effect.
+"""
+
+import argparse
+import json
+import logging
+import signal
+import sqlite3
+import sys
+import time
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+import stack
+
+SCHEMA = """
+-- The events that had their effect. A message with one of these ids is a repeat. Keep them for as long as messages can
+-- be sent again (`callbacks replay`): as long as the events are kept.
+CREATE TABLE IF NOT EXISTS handled (event_id TEXT PRIMARY KEY);
+-- The effect: everything that was told, in the order in which it was handled,
+CREATE TABLE IF NOT EXISTS history (number INTEGER PRIMARY KEY, event_id TEXT, subject TEXT, type TEXT, outcome TEXT);
+-- and the latest verdict of each verification.
+CREATE TABLE IF NOT EXISTS verifications (subject TEXT PRIMARY KEY, outcome TEXT NOT NULL, received_at TEXT NOT NULL);
+"""
+
+# What counts as a verdict here. More kinds and outcomes may come: what is not in these lists is kept in the history,
+# and is no verdict, whatever it may say.
+VERDICTS = {
+    "verification.identomat.session-change",
+    "verification.jumio.document-verification",
+    "verification.jumio.netverify-authentication",
+    "verification.jumio.netverify-id",
+    "verification.signicat.process-status",
+    "verification.verifyvasp.verification-result",
+    "verification.wallet.verification",
+}
+OUTCOMES = {"approved", "rejected", "review", "action_required", "pending", "failed"}
+
+# How long the queue may let us wait for a message, and so how long SIGTERM may have to wait.
+WAIT_SECONDS = 3
+
+log = logging.getLogger("consumer")
+
+
+def read(body: str) -> dict[str, str]:
+    """What this consumer needs of a message. Whatever else is in it, now or in a later version, it does not mind.
+
+    Raises if that is not there: such a message is none that it could ever handle.
+    """
+    event = json.loads(body)
+    fields = {name: event[name] for name in ("id", "subject", "type", "outcome")}
+    fields["received_at"] = event["data"]["received_at"]
+    if event["specversion"] != "1.0" or not all(isinstance(value, str) and value for value in fields.values()):
+        raise ValueError("not a CloudEvent of ours")
+    return fields
+
+
+def handle(database: sqlite3.Connection, event: dict[str, str]) -> str:
+    """Has the effect of a message unless it had it before. Returns what was done."""
+    with database:  # One transaction: all of it or, if anything is raised, nothing.
+        noted = database.execute("INSERT OR IGNORE INTO handled VALUES (:id)", event)
+        if noted.rowcount == 0:
+            return "repeat"
+        is_verdict = event["type"] in VERDICTS and event["outcome"] in OUTCOMES
+        event = event if is_verdict else {**event, "outcome": "none"}
+        database.execute(
+            "INSERT INTO history (event_id, subject, type, outcome) VALUES (:id, :subject, :type, :outcome)", event
+        )
+        if not is_verdict:
+            return "no verdict"
+        # What comes out of the dead letters comes late: it must not replace a later verdict.
+        database.execute(
+            "INSERT INTO verifications VALUES (:subject, :outcome, :received_at) ON CONFLICT (subject) DO UPDATE "
+            "SET outcome = excluded.outcome, received_at = excluded.received_at "
+            "WHERE excluded.received_at >= received_at",
+            event,
+        )
+        return event["outcome"]
+
+
+class Consumer:
+    def __init__(self, sqs, queue_url: str, database: sqlite3.Connection, options: argparse.Namespace):
+        self.sqs, self.queue_url, self.database, self.options = sqs, queue_url, database, options
+        self.stopping = False
+
+    def stop(self, *_) -> None:
+        """Finish the message in hand, and end."""
+        self.stopping = True
+
+    def run(self) -> None:
+        while not self.stopping:
+            try:
+                messages = self.receive()
+            except (BotoCoreError, ClientError) as error:
+                log.warning("failed to receive, trying again: %s", error)
+                time.sleep(WAIT_SECONDS)
+                continue
+            if not messages and self.options.until_empty:
+                return
+            # A batch that takes half of its time is let go, before others receive the rest of it too.
+            self.handle_batch(messages, deadline=time.monotonic() + self.options.visibility / 2)
+
+    def receive(self) -> list[dict]:
+        received = self.sqs.receive_message(
+            QueueUrl=self.queue_url,
+            MaxNumberOfMessages=self.options.batch,
+            WaitTimeSeconds=WAIT_SECONDS,
+            VisibilityTimeout=self.options.visibility,
+            MessageSystemAttributeNames=["MessageGroupId"],
+        )
+        return received.get("Messages", [])
+
+    def handle_batch(self, messages: list[dict], deadline: float) -> None:
+        failed = set()
+        for message in messages:
+            # The group is the verification. The queue does not go past a message that it gave out and that was not
+            # deleted; in a batch, that is for us to see to.
+            group = message["Attributes"]["MessageGroupId"]
+            if self.stopping or time.monotonic() > deadline:
+                self.give_back(message)
+            elif group not in failed and not self.handle_message(message):
+                failed.add(group)
+
+    def handle_message(self, message: dict) -> bool:
+        """Returns whether the message is done with."""
+        try:
+            event = read(message["Body"])
+            done = handle(self.database, event)
+        except Exception as error:
+            if isinstance(error, sqlite3.Error) and not isinstance(error, sqlite3.IntegrityError):
+                # Not the message's fault, and the next one would fare no better. Whoever runs this program starts it
+                # again, and it receives nothing before the database is there.
+                raise
+            # Left where it is: it comes again when its visibility timeout ends, and after the fifth time the redrive
+            # policy moves it to the dead letters. Neither this program nor another verification is held up by it.
+            log.error("failed to handle message %s, leaving it: %s", message["MessageId"], type(error).__name__)
+            return False
+        print(f"{done:<10}  {event['type']}  {event['subject']}  {event['id']}", flush=True)
+        self.delete(message)
+        return True
+
+    def delete(self, message: dict) -> None:
+        try:
+            self.sqs.delete_message(QueueUrl=self.queue_url, ReceiptHandle=message["ReceiptHandle"])
+        except (BotoCoreError, ClientError) as error:
+            log.warning("failed to delete message %s, so it comes again: %s", message["MessageId"], error)
+
+    def give_back(self, message: dict) -> None:
+        """Lets the next consumer receive it at once."""
+        try:
+            handle = message["ReceiptHandle"]
+            self.sqs.change_message_visibility(QueueUrl=self.queue_url, ReceiptHandle=handle, VisibilityTimeout=0)
+        except (BotoCoreError, ClientError) as error:
+            log.warning("failed to give message %s back, so it comes later: %s", message["MessageId"], error)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    stack.add_argument(parser)
+    parser.add_argument("--database", metavar="FILE", default="consumer.sqlite")
+    parser.add_argument("--batch", type=int, default=10, help="how many messages to receive at once, 1 to 10")
+    visibility = "for how long what is received is hidden from others; a batch is let go after half of it"
+    parser.add_argument("--visibility", metavar="SECONDS", type=int, default=60, help=visibility)
+    parser.add_argument("--until-empty", action="store_true", help="end when nothing comes any more")
+    options = parser.parse_args()
+    logging.basicConfig(stream=sys.stderr, format="%(levelname)s %(message)s")
+
+    addresses = stack.read(options.stack)
+    database = sqlite3.connect(options.database)
+    database.executescript(SCHEMA)
+    consumer = Consumer(stack.client(addresses, "sqs"), addresses["verification_queue_url"], database, options)
+    signal.signal(signal.SIGTERM, consumer.stop)
+    signal.signal(signal.SIGINT, consumer.stop)
+    consumer.run()
+
+
+if __name__ == "__main__":
+    main()
