@@ -94,7 +94,7 @@ impl From<&model::StoredEvent> for ExpectedEvent {
 impl From<&model::Message> for ExpectedEvent {
     fn from(message: &model::Message) -> Self {
         Self {
-            kind: message.event_type.trim_start_matches("verification.").to_owned(),
+            kind: message.kind().to_owned(),
             subject: message.subject.clone(),
             outcome: message.outcome,
             reasons: message.data.reasons.clone(),

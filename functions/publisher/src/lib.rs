@@ -76,7 +76,7 @@ async fn send<Q: MessageQueue>(queue: &Q, mut waiting: Vec<(String, Message)>, n
                 Ok(()) => {
                     info!(event.id = id, message.r#type = kind, "published");
                     let age = now.duration_since(message.data.received_at).try_into().unwrap_or_default();
-                    telemetry::published(&message.data.provider, kind, age);
+                    telemetry::published(&message.data.provider, message.kind(), age);
                 }
                 Err(not_sent) => {
                     warn!(event.id = id, message.r#type = kind, error = %not_sent, "not published");

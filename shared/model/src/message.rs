@@ -150,6 +150,12 @@ impl Message {
         if detail == MessageDetail::Full && event.parts.is_some() { message.without_payload() } else { message }
     }
 
+    /// Provider and kind, such as `verifyvasp.tx-report`.
+    #[must_use]
+    pub fn kind(&self) -> &str {
+        self.event_type.strip_prefix("verification.").unwrap_or(&self.event_type)
+    }
+
     /// The message without the callback's payload, for one that would be larger than a message may be.
     #[must_use]
     pub fn without_payload(mut self) -> Self {

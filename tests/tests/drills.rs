@@ -1,0 +1,545 @@
+//! The drills of docs/runbook.md, by the commands that stand there, on a local stack; and what the functions wrote into their logs meanwhile.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    num::NonZeroUsize,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_sqs::types::QueueAttributeName;
+use bench::load::{self, Plan};
+use cli::{
+    demo::courses,
+    local::{Folder, Lifetime, LocalStack},
+    sample::Sample,
+    stack::{Connections, Stack},
+};
+use model::StoredEvent;
+use reqwest::Client;
+use serde_json::{Value, json};
+use tests::python;
+use tokio::process::Command;
+
+/// What the local stack is called in CloudFormation.
+const NAME: &str = "verification-callbacks";
+
+/// One stack for everything: the drills follow each other on it, and what comes last reads what all of them left.
+#[tokio::test]
+async fn the_drills_of_the_runbook_do_what_they_say() {
+    let folder = Folder::named("drills").unwrap();
+    let local = LocalStack::start(folder, Some(free_port()), Lifetime::Attached).await.unwrap();
+    let site = &Site::of(&local.stack).await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let stack = &local.stack;
+    let queues = [
+        &stack.verification_queue_url,
+        &stack.verification_dead_letters_url,
+        &stack.delivery_queue_url,
+        &stack.delivery_dead_letters_url,
+        &stack.spill_queue_url,
+        &stack.spill_dead_letters_url,
+        &stack.unpublished_queue_url,
+    ];
+    let queues = queues.map(String::clone).to_vec();
+    let watching = tokio::spawn(watch_queues(site.connections.clone(), queues, stop.clone()));
+
+    a_secret_is_rotated_without_a_refusal_and_the_old_one_forgotten(site).await;
+    an_hour_is_replayed_with_the_ids_that_were_sent(site).await;
+    a_dead_letter_queue_is_drained(site).await;
+    deleted_events_are_put_back_from_a_restored_table_and_published(site).await;
+    a_provider_is_let_in_from_new_networks(site).await;
+
+    much_comes_at_once(site).await;
+    everything_that_can_be_logged_is(site).await;
+    stop.store(true, Ordering::Relaxed);
+    let lines = site.lines().await;
+    the_fields_of_the_logs_are_those_of_the_page(&lines);
+    the_metrics_are_those_of_the_page(&lines);
+    the_dashboard_shows_nothing_that_nobody_counts(site, &lines, watching.await.unwrap()).await;
+}
+
+/// The stack, and what a human would have at hand.
+struct Site {
+    stack: Stack,
+    connections: Connections,
+    http: Client,
+    root: PathBuf,
+    /// Where the AWS CLI is.
+    aws: PathBuf,
+    runbook: String,
+}
+
+impl Site {
+    async fn of(stack: &Stack) -> Self {
+        let root = cli::project_root().unwrap();
+        let runbook = std::fs::read_to_string(root.join("docs/runbook.md")).unwrap();
+        let (stack, connections) = (stack.clone(), stack.connect().await);
+        Self { stack, connections, http: Client::new(), aws: python::install("runbook").await, root, runbook }
+    }
+
+    /// The commands in a section of the runbook, block by block.
+    fn blocks(&self, title: &str) -> Vec<&str> {
+        let (_, section) = self.runbook.split_once(&format!("{title}\n")).unwrap();
+        let section = section.split("\n##").next().unwrap().split("\n### ").next().unwrap();
+        let blocks = section.split("```sh\n").skip(1);
+        blocks.map(|block| block.split_once("```").unwrap().0).collect()
+    }
+
+    /// Does one step of a drill: runs a block of its commands in a shell in which what comes before them in the runbook is defined. To the commands, the emulator is a deployed
+    /// stack like any other.
+    async fn run(&self, drill: &str, step: usize) -> String {
+        let definitions = self.blocks("## Before you begin").concat();
+        let script = format!("set -euo pipefail\n{definitions}\n{}", self.blocks(drill)[step]);
+        let mut shell = Command::new("bash");
+        let path = std::env::join_paths(
+            [
+                self.aws.clone(),
+                self.root.join("target/debug"),
+                "/usr/local/bin".into(),
+                "/usr/bin".into(),
+                "/bin".into(),
+            ]
+            .into_iter()
+            .chain(python3()),
+        );
+        shell
+            .args(["-c", &script])
+            .env("PATH", path.unwrap())
+            .env("AWS_ENDPOINT_URL", self.stack.endpoint_url.as_deref().unwrap())
+            .envs([("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", "test")])
+            .envs([("AWS_REGION", &self.stack.region), ("AWS_DEFAULT_REGION", &self.stack.region)])
+            .env("STACK", NAME)
+            // The one address that the emulator knows.
+            .env("NETWORKS", "192.0.2.0/24,127.0.0.1");
+        let said = python::run(&mut shell).await;
+        eprintln!("{drill}, step {}:\n{said}", step + 1);
+        said
+    }
+
+    /// The status with which a report of VerifyVASP is answered.
+    async fn report(&self, secret: &str, subject: &str) -> u16 {
+        let body = json!({ "callbackType": "TX_REPORT", "data": { "verificationUuid": subject, "txHash": "00" } });
+        self.post(secret, body.to_string()).await
+    }
+
+    async fn post(&self, secret: &str, body: String) -> u16 {
+        let request = self.http.post(self.stack.url("verifyvasp").unwrap()).bearer_auth(secret);
+        let request = request.header("content-type", "application/json").body(body);
+        request.send().await.unwrap().status().as_u16()
+    }
+
+    /// Takes all messages from the verdicts' queue until it has so many.
+    async fn receive(&self, expected: usize) -> Vec<Value> {
+        let (sqs, url) = (&self.connections.sqs, &self.stack.verification_queue_url);
+        let mut messages = Vec::new();
+        let began = Instant::now();
+        while messages.len() < expected && began.elapsed() < Duration::from_secs(60) {
+            let receive = sqs.receive_message().queue_url(url).max_number_of_messages(10).wait_time_seconds(1);
+            for message in receive.send().await.unwrap().messages.unwrap_or_default() {
+                messages.push(serde_json::from_str(message.body().unwrap()).unwrap());
+                let delete = sqs.delete_message().queue_url(url);
+                delete.receipt_handle(message.receipt_handle().unwrap()).send().await.unwrap();
+            }
+        }
+        assert_eq!(messages.len(), expected, "{messages:?}");
+        messages
+    }
+
+    /// Sets a variable of a function's environment. The emulator asks for no signature.
+    async fn configure(&self, function: &str, variable: &str, value: &str) -> String {
+        let endpoint_url = self.stack.endpoint_url.as_deref().unwrap();
+        let url = format!("{endpoint_url}/2015-03-31/functions/{}/configuration", self.stack.functions[function]);
+        let configuration = self.http.get(&url).send().await.unwrap().text().await.unwrap();
+        let mut configuration: Value = serde_json::from_str(&configuration).unwrap();
+        let before = configuration["Environment"]["Variables"][variable].take();
+        configuration["Environment"]["Variables"][variable] = json!(value);
+        let body = json!({ "Environment": configuration["Environment"] });
+        self.http.put(&url).body(body.to_string()).send().await.unwrap().error_for_status().unwrap();
+        before.as_str().unwrap_or_default().to_owned()
+    }
+
+    /// What this asks CloudWatch Logs, or another service of that protocol. The emulator asks for no signature.
+    async fn ask(&self, service: &str, operation: &str, body: Value) -> Value {
+        let request = self.http.post(self.stack.endpoint_url.as_deref().unwrap());
+        let request = request.header("x-amz-target", operation);
+        let region = &self.stack.region;
+        let authorization = format!("AWS4-HMAC-SHA256 Credential=test/20260131/{region}/{service}/aws4_request");
+        let request = request.header("authorization", authorization);
+        let request = request.header("content-type", "application/x-amz-json-1.1").body(body.to_string());
+        serde_json::from_str(&request.send().await.unwrap().text().await.unwrap()).unwrap()
+    }
+
+    /// Every line that a function wrote: JSON objects. What Lambda writes itself beside them is none of ours.
+    async fn lines(&self) -> Vec<Value> {
+        let logs = async |operation: &str, body| self.ask("logs", &format!("Logs_20140328.{operation}"), body).await;
+        let mut lines = Vec::new();
+        for group in logs("DescribeLogGroups", json!({})).await["logGroups"].as_array().unwrap() {
+            let mut page = json!({ "logGroupName": group["logGroupName"] });
+            loop {
+                let events = logs("FilterLogEvents", page.clone()).await;
+                let messages = events["events"].as_array().unwrap().iter().flat_map(|event| event["message"].as_str());
+                let objects = messages.flat_map(str::lines).filter_map(|line| serde_json::from_str(line).ok());
+                lines.extend(objects.filter(Value::is_object));
+                match &events["nextToken"] {
+                    Value::String(token) => page["nextToken"] = json!(token),
+                    _ => break,
+                }
+            }
+        }
+        lines
+    }
+}
+
+/// Where Python is, if it is somewhere else than usual.
+fn python3() -> Option<PathBuf> {
+    #[expect(clippy::disallowed_methods, reason = "the shell of a drill finds its programs as this test does")]
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).find(|folder| folder.join("python3").exists())
+}
+
+async fn a_secret_is_rotated_without_a_refusal_and_the_old_one_forgotten(site: &Site) {
+    let old = site.stack.secrets["verifyvasp"].clone();
+    assert_eq!(site.report(&old, "rotation-1").await, 200);
+    site.run("### Rotate a secret", 0).await;
+
+    let secrets = &site.connections.secrets_manager;
+    let listed = secrets.list_secrets().send().await.unwrap().secret_list.unwrap();
+    let arn = listed.iter().filter_map(|secret| secret.arn()).find(|arn| arn.contains("VerifyvaspSecret")).unwrap();
+    let value = async || {
+        let value = secrets.get_secret_value().secret_id(arn).send().await.unwrap().secret_string.unwrap();
+        serde_json::from_str::<Value>(&value).unwrap()
+    };
+    let both = value().await;
+    assert_eq!(both["previous"], json!(old));
+    let new = both["current"].as_str().unwrap().to_owned();
+    assert!(new.len() == 48 && new != old);
+
+    // What the function does not know makes it look up what there is, at most every 30 s.
+    let began = Instant::now();
+    while site.report(&new, "rotation-2").await != 200 {
+        assert!(began.elapsed() < Duration::from_secs(60), "the new secret is not accepted");
+        tokio::time::sleep(Duration::from_secs(2)).await;
+    }
+    assert_eq!(site.report(&old, "rotation-3").await, 200);
+
+    site.run("### Rotate a secret", 1).await;
+    assert_eq!(value().await, json!({ "current": new }));
+    let began = Instant::now();
+    while site.report(&old, "rotation-4").await != 401 {
+        assert!(began.elapsed() < Duration::from_secs(60), "the old secret is still accepted");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    assert_eq!(site.report(&new, "rotation-5").await, 200);
+    // As everything else expects it.
+    let seeded = json!({ "current": old }).to_string();
+    secrets.put_secret_value().secret_id(arn).secret_string(seeded).send().await.unwrap();
+    site.configure("verifyvasp", "LOCAL_SECRET", "another instance").await;
+}
+
+async fn an_hour_is_replayed_with_the_ids_that_were_sent(site: &Site) {
+    let ids = |messages: Vec<Value>| -> BTreeSet<String> {
+        messages.iter().map(|message| message["id"].as_str().unwrap().to_owned()).collect()
+    };
+    // The reports of the rotation; how often it had to try is not known, but each was stored once.
+    let stored = site.connections.dynamodb.scan().table_name(&site.stack.events_table).send().await.unwrap();
+    let expected = usize::try_from(stored.count()).unwrap();
+    assert!(expected >= 4);
+    let sent = ids(site.receive(expected).await);
+    site.run("### Replay an hour", 0).await;
+    assert_eq!(ids(site.receive(expected).await), sent);
+}
+
+async fn a_dead_letter_queue_is_drained(site: &Site) {
+    let verdict = json!({
+        "specversion": "1.0", "id": "dead", "source": "/callbacks/jumio", "type": "verification.jumio.netverify-authentication",
+        "subject": "dead", "time": "2026-01-31T00:00:00.000Z", "datacontenttype": "application/json",
+        "outcome": "approved", "assurance": "source_address",
+        "data": { "provider": "jumio", "reasons": [], "received_at": "2026-01-31T00:00:00.000Z", "details": {} },
+    });
+    let send = site.connections.sqs.send_message().queue_url(&site.stack.verification_dead_letters_url);
+    let send = send.message_group_id("dead").message_deduplication_id("dead");
+    send.message_body(verdict.to_string()).send().await.unwrap();
+    let said = site.run("### Drain a dead-letter queue", 0).await;
+    assert!(said.contains("verdicts: 1 sent, 0 stay"), "{said}");
+    assert_eq!(site.receive(1).await, [verdict]);
+}
+
+async fn deleted_events_are_put_back_from_a_restored_table_and_published(site: &Site) {
+    let secret = &site.stack.secrets["verifyvasp"];
+    for subject in ["restored-1", "restored-2"] {
+        assert_eq!(site.report(secret, subject).await, 200);
+    }
+    let sent = site.receive(2).await;
+    site.run("### Restore the table", 0).await;
+
+    // What was in the table then and is not now comes back; what came after it stays, and so does what is there in both.
+    let dynamodb = &site.connections.dynamodb;
+    let table = &site.stack.events_table;
+    let count = async || dynamodb.scan().table_name(table).send().await.unwrap().count();
+    let before = count().await;
+    let lost = sent.iter().find(|message| message["subject"] == "restored-1").unwrap();
+    for (name, value) in [("sk", lost["id"].as_str().unwrap())] {
+        let delete = dynamodb.delete_item().table_name(table);
+        let delete = delete.key("pk", AttributeValue::S("restored-1".to_owned()));
+        delete.key(name, AttributeValue::S(value.to_owned())).send().await.unwrap();
+    }
+    assert_eq!(site.report(secret, "restored-3").await, 200);
+    assert_eq!(site.receive(1).await[0]["subject"], "restored-3");
+    assert_eq!(count().await, before);
+    site.run("### Restore the table", 1).await;
+    assert_eq!(count().await, before + 1);
+    // It is published again; SQS drops what it got less than five minutes ago.
+    let published = async || {
+        let lines = site.lines().await;
+        lines.iter().filter(|line| line["message"] == "published" && line["event.id"] == lost["id"]).count()
+    };
+    let began = Instant::now();
+    while published().await != 2 {
+        assert!(began.elapsed() < Duration::from_secs(60), "it is not published again");
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
+
+async fn a_provider_is_let_in_from_new_networks(site: &Site) {
+    site.configure("jumio", "ALLOWED_NETWORKS", "192.0.2.0/24").await;
+    let call = async |reference: &str| {
+        let form = format!(
+            "callBackType=NETVERIFY_AUTHENTICATION&transactionReference={reference}&transactionResult=PASSED&callbackDate=2026-01-31T00:00:00.000Z"
+        );
+        let request = site.http.post(site.stack.url("jumio").unwrap()).body(form);
+        let request = request.header("content-type", "application/x-www-form-urlencoded");
+        request.send().await.unwrap().status().as_u16()
+    };
+    assert_eq!(call("network-1").await, 403);
+    site.run("### Let a provider's new addresses in", 0).await;
+    assert_eq!(call("network-2").await, 200);
+    assert_eq!(site.receive(1).await[0]["subject"], "network-2");
+    let said = site.run("### Let a provider's new addresses in", 1).await;
+    // The emulator does not look at patterns of JSON, so what it finds in the log is not of interest.
+    assert!(said.contains("network-2"), "{said}");
+}
+
+/// So that there is something to see on the dashboard.
+async fn much_comes_at_once(site: &Site) {
+    let number = |number| NonZeroUsize::new(number).unwrap();
+    let plan =
+        Plan { callbacks: number(300), concurrency: number(2), duplicates: 20, forged: 10, huge: 0, seed: Some(1) };
+    let report = load::run(&site.stack, plan).await.unwrap();
+    assert!(report.is_clean(), "{report}");
+}
+
+/// Every sample once, and then what goes wrong seldom.
+async fn everything_that_can_be_logged_is(site: &Site) {
+    // Whether each is as it should be is another test's matter.
+    courses(&site.stack, Sample::all(&site.root).unwrap()).await.unwrap();
+    let secret = &site.stack.secrets["verifyvasp"];
+    assert_eq!(site.post(secret, "x".repeat(1024 * 1024)).await, 413);
+    // Twice the same.
+    assert_eq!(site.report(secret, "twice").await, 200);
+    assert_eq!(site.report(secret, "twice").await, 200);
+    site.receive(1).await;
+
+    // Spilled and drained, and then neither.
+    let table = site.configure("verifyvasp", "EVENTS_TABLE", "no-such-table").await;
+    assert_eq!(site.report(secret, "spilled").await, 200);
+    site.receive(1).await;
+    let queue = site.configure("verifyvasp", "SPILL_QUEUE_URL", "http://localhost:9/no-such-queue").await;
+    assert_eq!(site.report(secret, "unavailable").await, 503);
+    site.configure("verifyvasp", "SPILL_QUEUE_URL", &queue).await;
+    site.configure("verifyvasp", "EVENTS_TABLE", &table).await;
+
+    // A drain whose table is gone, and what is no event.
+    let table = site.configure("spill-drain", "EVENTS_TABLE", "no-such-table").await;
+    for body in [json!("no event"), spilled()] {
+        let send = site.connections.sqs.send_message().queue_url(&queue);
+        send.message_body(body.to_string()).send().await.unwrap();
+    }
+    site.until_logged("failed to read what was spilled").await;
+    site.until_logged("the table still does not take it").await;
+    site.configure("spill-drain", "EVENTS_TABLE", &table).await;
+
+    // An item that no version wrote, a verdict that no queue takes, and a password that nobody may have any more.
+    let items = site.connections.dynamodb.put_item().table_name(&table);
+    let key = |name: &str| AttributeValue::S(name.to_owned());
+    let unreadable = HashMap::from(["pk", "sk", "kind"].map(|name| (name.to_owned(), key("unreadable"))));
+    items.clone().set_item(Some(unreadable)).send().await.unwrap();
+    site.until_logged("failed to read a record").await;
+    let expired = serde_dynamo::to_item(expired()).unwrap();
+    items.set_item(Some(expired)).send().await.unwrap();
+    site.until_logged("expired before it could be delivered").await;
+    let url = site.configure("publisher", "VERIFICATION_QUEUE_URL", "http://localhost:9/no-such-queue.fifo").await;
+    assert_eq!(site.report(secret, "unpublished").await, 200);
+    site.until_logged("not published").await;
+    site.configure("publisher", "VERIFICATION_QUEUE_URL", &url).await;
+
+    // A secret that is not there.
+    let arn =
+        site.configure("verifyvasp", "SECRET", "arn:aws:secretsmanager:eu-central-1:000000000000:secret:none").await;
+    assert_eq!(site.report(secret, "unknown").await, 503);
+    site.configure("verifyvasp", "SECRET", &arn).await;
+}
+
+impl Site {
+    async fn until_logged(&self, message: &str) {
+        let began = Instant::now();
+        while !self.lines().await.iter().any(|line| line["message"] == message) {
+            assert!(began.elapsed() < Duration::from_secs(60), "nobody says {message:?}");
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    }
+}
+
+fn stored() -> Value {
+    json!({
+        "pk": "stored", "sk": "stored", "provider": "identomat", "source": "/callbacks/identomat", "kind": "identomat.one-time-password",
+        "outcome": "none", "reasons": [], "assurance": "shared_secret", "received_at": "2026-01-31T00:00:00.000Z", "details": {},
+        "body": [], "day": "2026-01-31#0", "expires_at": 4_000_000_000_i64,
+    })
+}
+
+fn spilled() -> Value {
+    json!({ "item": { "event": { "event": stored(), "head": null } }, "body": "" })
+}
+
+fn expired() -> StoredEvent {
+    let event: StoredEvent = serde_json::from_value(stored()).unwrap();
+    StoredEvent { perishable: true, expires_at: 1_000_000_000, ..event }
+}
+
+fn the_fields_of_the_logs_are_those_of_the_page(lines: &[Value]) {
+    let page = Page::read("docs/LOGGING.md");
+    let lines: Vec<_> = lines.iter().filter(|line| line.get("target").is_some()).collect();
+    let fields: BTreeSet<&str> =
+        lines.iter().flat_map(|line| line.as_object().unwrap().keys()).map(String::as_str).collect();
+    assert_eq!(fields, page.first_cells("## Fields").into_iter().collect());
+    let listed = page.first_cells("## Lines");
+    for line in lines.iter().filter(|line| !line["target"].as_str().unwrap().starts_with("lambda_runtime")) {
+        let message = line["message"].as_str().unwrap();
+        assert!(listed.contains(&message), "{message:?} is not listed");
+    }
+}
+
+/// The metrics that lines in the embedded format are, each with the names of its dimensions.
+fn metrics(lines: &[Value]) -> BTreeSet<(String, Vec<String>)> {
+    let mut found = BTreeSet::new();
+    for line in lines {
+        for directive in line["_aws"]["CloudWatchMetrics"].as_array().into_iter().flatten() {
+            assert_eq!(directive["Namespace"], NAME, "{line}");
+            let texts = |value: &Value| -> Vec<String> {
+                value.as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_owned()).collect()
+            };
+            for metric in directive["Metrics"].as_array().unwrap() {
+                let name = metric["Name"].as_str().unwrap();
+                let sets: Vec<Vec<String>> = directive["Dimensions"].as_array().unwrap().iter().map(texts).collect();
+                let sets = if sets.is_empty() { vec![Vec::new()] } else { sets };
+                for mut dimensions in sets {
+                    dimensions.sort();
+                    found.insert((name.to_owned(), dimensions));
+                }
+            }
+        }
+    }
+    found
+}
+
+fn the_metrics_are_those_of_the_page(lines: &[Value]) {
+    let page = Page::read("docs/LOGGING.md");
+    let mut listed = BTreeSet::new();
+    for row in page.rows("## Metrics") {
+        for set in row[1].split('`').skip(1).step_by(2) {
+            let mut dimensions: Vec<String> =
+                set.split(", ").filter(|&name| name != "none").map(str::to_owned).collect();
+            dimensions.sort();
+            listed.insert((row[0].trim_matches('`').to_owned(), dimensions));
+        }
+    }
+    assert_eq!(metrics(lines), listed);
+}
+
+/// A page with tables.
+struct Page(String);
+
+impl Page {
+    fn read(path: &str) -> Self {
+        Self(std::fs::read_to_string(cli::project_root().unwrap().join(path)).unwrap())
+    }
+
+    /// The rows of the tables in a section, those that begin with code.
+    fn rows(&self, title: &str) -> Vec<Vec<&str>> {
+        let (_, section) = self.0.split_once(&format!("{title}\n")).unwrap();
+        let section = section.split("\n## ").next().unwrap();
+        let rows = section.lines().filter(|line| line.starts_with("| `"));
+        rows.map(|row| row.trim_matches('|').split('|').map(str::trim).collect()).collect()
+    }
+
+    fn first_cells(&self, title: &str) -> Vec<&str> {
+        self.rows(title).into_iter().map(|row| row[0].trim_matches('`')).collect()
+    }
+}
+
+/// Draws the dashboard with what was counted, which fails if it shows what nobody counts. The picture is docs/dashboard.png; to renew it, copy the one that is drawn here.
+async fn the_dashboard_shows_nothing_that_nobody_counts(site: &Site, lines: &[Value], queues: Vec<Value>) {
+    let dashboard =
+        site.ask("monitoring", "GraniteServiceVersion20100801.GetDashboard", json!({ "DashboardName": NAME })).await;
+    let dashboard: Value = serde_json::from_str(dashboard["DashboardBody"].as_str().unwrap()).unwrap();
+    let filters = site.ask("logs", "Logs_20140328.DescribeMetricFilters", json!({})).await;
+    let filters = filters["metricFilters"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(|filter| filter["metricTransformations"].as_array().unwrap());
+    let filters: Vec<&Value> = filters.map(|transformation| &transformation["metricName"]).collect();
+    let cloudformation = &site.connections.cloudformation;
+    let described = cloudformation.describe_stack_resources().stack_name(NAME).send().await.unwrap();
+    // Queues are known by their URLs, and their metrics by their names.
+    let resources: Vec<&str> = described
+        .stack_resources()
+        .iter()
+        .filter_map(|resource| resource.physical_resource_id())
+        .map(|id| id.rsplit('/').next().unwrap())
+        .collect();
+    let metrics: Vec<&Value> = lines.iter().filter(|line| line.get("_aws").is_some()).collect();
+    let run = json!({
+        "namespace": NAME, "dashboard": dashboard, "metrics": metrics, "queues": queues, "filters": filters, "resources": resources,
+    });
+    let folder = site.root.join("target/drills");
+    std::fs::write(folder.join("run.json"), run.to_string()).unwrap();
+    let bin = python::install("dashboard").await;
+    let mut render = Command::new(bin.join("python"));
+    render
+        .arg(site.root.join("tests/dashboard/render.py"))
+        .arg(folder.join("run.json"))
+        .arg(folder.join("dashboard.png"));
+    python::run(&mut render).await;
+}
+
+/// Looks how full the queues are, twice a second, until it is told to stop.
+async fn watch_queues(connections: Connections, urls: Vec<String>, stop: Arc<AtomicBool>) -> Vec<Value> {
+    use QueueAttributeName::{ApproximateNumberOfMessages, ApproximateNumberOfMessagesNotVisible};
+    let mut samples = Vec::new();
+    while !stop.load(Ordering::Relaxed) {
+        for url in &urls {
+            let look = connections.sqs.get_queue_attributes().queue_url(url).attribute_names(QueueAttributeName::All);
+            let attributes = look.send().await.unwrap().attributes.unwrap();
+            let count = |name| attributes.get(&name).and_then(|count| count.parse::<u32>().ok()).unwrap_or_default();
+            samples.push(json!({
+                "time": runtime::now().as_millisecond() / 1000,
+                "queue": url.rsplit('/').next(),
+                "ApproximateNumberOfMessagesVisible": count(ApproximateNumberOfMessages),
+                "ApproximateNumberOfMessagesNotVisible": count(ApproximateNumberOfMessagesNotVisible),
+            }));
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    samples
+}
+
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
