@@ -20,7 +20,7 @@ pub struct Aws {
 }
 
 impl Aws {
-    /// AWS for a function whose callers wait for so long. Of the [time to work](time_to_work), a call may take two fifths, attempts and
+    /// AWS for a function whose callers wait for so long. Of what is left of that for its own work, a call may take two fifths, attempts and
     /// pauses included, so that there is time for another way when it fails.
     pub async fn within(answer_within: Duration) -> Self {
         let budget = time_to_work(answer_within);
