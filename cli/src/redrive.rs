@@ -279,9 +279,13 @@ impl Work<'_> {
             for record in page.records.unwrap_or_default() {
                 let Some(change) = record.dynamodb else { continue };
                 let is_last = change.sequence_number.as_deref() == Some(batch.end.as_str());
-                let event = serde_dynamo::from_item(change.new_image.unwrap_or_default());
-                // Beside events there are heads and parts; what is removed is no news.
-                found.extend(event.ok().filter(|_| record.event_name == Some(OperationType::Insert)));
+                let image = change.new_image.unwrap_or_default();
+                // Beside events there are heads and parts, which have no kind; what is removed is no news.
+                if record.event_name == Some(OperationType::Insert) && image.contains_key("kind") {
+                    // One that was passed over would be forgotten with the batch's record.
+                    let event = serde_dynamo::from_item(image).context("this version cannot read an event in it")?;
+                    found.push(event);
+                }
                 if is_last {
                     return Ok(Some(found));
                 }
