@@ -14,8 +14,8 @@ use model::{
     Unrecognized, Verified, source_address, wire,
 };
 use payload::{
-    Authentication, DocumentStatus, DocumentVerification, IdentityVerification, Netverify, RejectReason, Similarity,
-    TransactionResult, TransactionStatus, VerificationStatus,
+    Authentication, DocumentStatus, DocumentVerification, IdScanStatus, IdentityVerification, Netverify, RejectReason,
+    Similarity, TransactionResult, TransactionStatus, VerificationStatus,
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -119,7 +119,11 @@ fn netverify(callback: Netverify, news: &str) -> Result<Parsed, Unrecognized> {
     let (outcome, mut reasons) = match &status {
         VerificationStatus::ApprovedVerified => {
             // The document is genuine. Is it in its holder's hands?
-            let doubts = callback.identity_verification.as_ref().map(doubts).unwrap_or_default();
+            let mut doubts = callback.identity_verification.as_ref().map(doubts).unwrap_or_default();
+            // The same verdict in short, by Jumio's document.
+            if callback.id_scan_status.as_ref().is_some_and(|status| *status != IdScanStatus::Success) {
+                doubts.push("ID_SCAN_NOT_SUCCESSFUL".to_owned());
+            }
             (if doubts.is_empty() { Outcome::Approved } else { Outcome::Review }, doubts)
         }
         VerificationStatus::DeniedFraud => (Outcome::Rejected, Vec::new()),
@@ -313,8 +317,18 @@ mod tests {
         let approved =
             |verification: &str| format!("verificationStatus=APPROVED_VERIFIED&identityVerification={verification}");
         check("verificationStatus=APPROVED_VERIFIED", Outcome::Approved, &[]);
+        check("verificationStatus=APPROVED_VERIFIED&idScanStatus=SUCCESS", Outcome::Approved, &[]);
         check(&approved(""), Outcome::Approved, &[]);
         check(&approved("null"), Outcome::Approved, &[]);
+    }
+
+    #[test]
+    fn an_approval_that_contradicts_itself_is_for_a_human() {
+        for status in ["ERROR", "success", ""] {
+            let fields = format!("verificationStatus=APPROVED_VERIFIED&idScanStatus={status}");
+            check(&fields, Outcome::Review, &["ID_SCAN_NOT_SUCCESSFUL"]);
+        }
+        check("verificationStatus=DENIED_FRAUD&idScanStatus=SUCCESS", Outcome::Rejected, &["DENIED_FRAUD"]);
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub struct Netverify {
     #[serde(default)]
     pub verification_status: Option<VerificationStatus>,
     /// `SUCCESS` if the document was approved, else `ERROR`.
-    #[serde(default, deserialize_with = "if_understood")]
+    #[serde(default)]
     pub id_scan_status: Option<IdScanStatus>,
     /// How the document came to Jumio.
     #[serde(default, deserialize_with = "if_understood")]

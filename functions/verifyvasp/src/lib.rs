@@ -49,6 +49,9 @@ impl<S: SecretSource> Provider for VerifyVasp<S> {
             callback.callback_type.as_deref().ok_or_else(|| unrecognized(Unrecognized::missing("callbackType")))?;
         let verdict = || data.verdict().ok_or_else(|| unrecognized(Unrecognized::missing("result")));
         let (kind, outcome) = match callback_type {
+            "VERIFICATION_RESULT" if data.contradicts_itself() => {
+                return Err(unrecognized(Unrecognized::new("contradictory_results")));
+            }
             "VERIFICATION_RESULT" => {
                 let outcome = match verdict()? {
                     "VERIFIED" => Outcome::Approved,
@@ -232,6 +235,10 @@ mod tests {
         check_unrecognized(
             r#"{"callbackType":"VERIFICATION_RESULT","data":{"verificationUuid":"u","result":"verified"}}"#,
             "unknown_result",
+        );
+        check_unrecognized(
+            r#"{"callbackType":"VERIFICATION_RESULT","data":{"verificationUuid":"u","verificationResult":"VERIFIED","result":"DENIED"}}"#,
+            "contradictory_results",
         );
         check_unrecognized(r#"{"callbackType":"OTHER","data":{"verification_uuid":"u"}}"#, "unknown_type");
     }

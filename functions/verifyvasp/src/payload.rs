@@ -33,4 +33,9 @@ impl Data {
     pub(crate) fn verdict(&self) -> Option<&str> {
         self.verification_result.as_deref().or(self.result.as_deref())
     }
+
+    /// Whether it comes under both names, and is not the same.
+    pub(crate) fn contradicts_itself(&self) -> bool {
+        matches!((&self.verification_result, &self.result), (Some(long), Some(short)) if long != short)
+    }
 }
