@@ -421,12 +421,8 @@ impl fmt::Debug for Event {
 }
 
 pub(crate) fn hex(bytes: &[u8]) -> String {
-    use fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        // Writing to a String does not fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    let nibbles = bytes.iter().flat_map(|byte| [byte >> 4, byte & 0xf]);
+    nibbles.filter_map(|nibble| char::from_digit(nibble.into(), 16)).collect()
 }
 
 #[cfg(test)]
@@ -439,6 +435,11 @@ mod tests {
         assert_ne!(Identity::of([None, Some("a")]), Identity::of([Some("a"), None]));
         assert_ne!(Identity::of([None]), Identity::of([Some("")]));
         assert_ne!(Identity::of([]), Identity::of([None]));
+    }
+
+    #[test]
+    fn bytes_are_two_digits_each() {
+        assert_eq!(hex(&[0x00, 0x0f, 0xa0, 0xff]), "000fa0ff");
     }
 
     #[test]

@@ -2,7 +2,10 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use aws_config::{BehaviorVersion, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_config::{
+    BehaviorVersion, SdkConfig, retry::RetryConfig, stalled_stream_protection::StalledStreamProtectionConfig,
+    timeout::TimeoutConfig,
+};
 use ipnet::IpNet;
 use model::MessageDetail;
 use serde::de::DeserializeOwned;
@@ -26,6 +29,8 @@ impl Aws {
         let budget = time_to_work(answer_within);
         let config = aws_config::defaults(BehaviorVersion::latest())
             .timeout_config(timeouts(budget * 2 / 5))
+            // An attempt ends in time, whether its bytes trickle or not.
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .retry_config(RetryConfig::standard().with_max_attempts(3).with_initial_backoff(Duration::from_millis(25)))
             .load()
             .await;

@@ -13,6 +13,7 @@ use lambda_http::{
 use lambda_runtime::{LambdaEvent, service_fn};
 use model::{EventStore, Inserted, Provider, Receipt, Refusal, Rejection, Request, Timestamp};
 use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
 use tracing::{error, info, warn};
 
 use crate::{Error, aws::time_to_work, start::chain, telemetry, trace};
@@ -85,15 +86,21 @@ pub async fn serve_http<F: Future<Output = ApiGatewayV2httpResponse>>(
     answer: impl Fn(GatewayRequest) -> F,
 ) -> Result<(), Error> {
     let answer = &answer;
-    lambda_runtime::run(service_fn(move |event: LambdaEvent<GatewayRequest>| async move {
-        // Boxed, or the type of everything awaited in here grows beyond what the compiler lays out.
+    lambda_runtime::run(service_fn(move |event: LambdaEvent<Box<RawValue>>| async move {
+        // Read here, and not by Lambda's runtime, whose error would quote it, and which notes at each step where it is.
+        let request: GatewayRequest = serde_json::from_str(event.payload.get()).map_err(|_| NoHttpRequest)?;
         let traceparent = event.context.xray_trace_id.as_deref().and_then(trace::from_xray);
-        let response = Box::pin(answer(GatewayRequest { traceparent, ..event.payload })).await;
+        // Boxed, or the type of everything awaited in here grows beyond what the compiler lays out.
+        let response = Box::pin(answer(GatewayRequest { traceparent, ..request })).await;
         telemetry::flush();
         Ok::<_, Error>(response)
     }))
     .await
 }
+
+#[derive(Debug, thiserror::Error)]
+#[error("the event is no HTTP request in API Gateway's payload format 2.0: see events/ for some that are")]
+struct NoHttpRequest;
 
 /// Answers one callback, in the time its provider allows.
 pub async fn answer<P: Provider>(

@@ -5,10 +5,7 @@ use aws_sdk_dynamodb::{
     config::retry::{ClassifyRetry, RetryAction},
     error::{BuildError, SdkError},
     operation::{put_item::PutItemError, transact_write_items::TransactWriteItemsError},
-    types::{
-        AttributeValue, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
-        error::TransactionCanceledException,
-    },
+    types::{AttributeValue, Put, TransactWriteItem, error::TransactionCanceledException},
 };
 use aws_smithy_runtime_api::client::interceptors::context::InterceptorContext;
 use model::{Event, EventStore, Head, Inserted, Part, Retention, StoreError, StoredEvent};
@@ -66,8 +63,7 @@ impl DynamoStore {
             .put_item()
             .table_name(&self.table)
             .set_item(Some(serde_dynamo::to_item(event).map_err(failed)?))
-            .condition_expression(IS_NEW)
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+            .condition_expression(IS_NEW);
         match put.send().await {
             Ok(_) => Ok(Inserted::Fresh),
             Err(SdkError::ServiceError(e)) if matches!(e.err(), PutItemError::ConditionalCheckFailedException(_)) => {
