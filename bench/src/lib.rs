@@ -1,14 +1,15 @@
-//! `bench`: what the stack does under load.
+//! `bench`: what the stack does under load, and what its functions take.
 
 #![expect(clippy::print_stdout, reason = "a command line prints")]
 
+pub mod functions;
 pub mod load;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Find out what the stack does under load.
+/// Find out what the stack does under load, and what its functions take.
 #[derive(Debug, Parser)]
 #[command(name = "bench", version)]
 pub struct Cli {
@@ -19,6 +20,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Load(load::Load),
+    Functions(functions::Functions),
 }
 
 impl Cli {
@@ -29,6 +31,7 @@ impl Cli {
     pub async fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
             Command::Load(command) => command.run().await,
+            Command::Functions(command) => command.run().await,
         }
     }
 }

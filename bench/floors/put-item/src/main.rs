@@ -1,5 +1,7 @@
 //! The floor: as little as a function can do that keeps each callback once. It reads the gateway's event, and puts its body into a table under the
 //! body's hash with one conditional `PutItem`, signed by hand. No AWS SDK, no authenticity, no retries, no log.
+//!
+//! With `EXPECTATIONS_TABLE` it asks that table with one `GetItem` before: the floor of what looks something up for each callback.
 
 mod signature;
 
@@ -15,7 +17,7 @@ use hyper_util::{
 };
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::signature::{Credentials, hex};
 
@@ -35,6 +37,8 @@ struct Floor {
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     endpoint: String,
     table: String,
+    /// What is asked before anything is put, if anything.
+    expectations: Option<String>,
     credentials: Credentials,
 }
 
@@ -59,9 +63,11 @@ impl Floor {
             client: Client::builder(TokioExecutor::new()).build(connector),
             endpoint: read("AWS_ENDPOINT_URL_DYNAMODB")?,
             table: read("EVENTS_TABLE")?,
+            expectations: read("EXPECTATIONS_TABLE").ok(),
             credentials: Credentials {
                 access_key_id: read("AWS_ACCESS_KEY_ID")?,
                 secret_access_key: read("AWS_SECRET_ACCESS_KEY")?,
+                session_token: read("AWS_SESSION_TOKEN")?,
                 region: read("AWS_REGION")?,
             },
         })
@@ -69,21 +75,28 @@ impl Floor {
 
     async fn keep(&self, body: &str) -> Result<Answer, Error> {
         let id = hex(digest(&SHA256, body.as_bytes()).as_ref());
+        if let Some(table) = &self.expectations {
+            let request = json!({ "TableName": table, "Key": { "pk": { "S": id } }, "ConsistentRead": true });
+            self.call("DynamoDB_20120810.GetItem", &request).await?;
+        }
         let request = json!({
             "TableName": self.table,
             "Item": { "pk": { "S": id }, "sk": { "S": "event" }, "body": { "B": BASE64.encode(body) } },
             "ConditionExpression": "attribute_not_exists(pk)",
         });
-        let request = self.signed("DynamoDB_20120810.PutItem", request.to_string())?;
-        let response = self.client.request(request).await?;
-        let status = response.status();
-        let text = response.into_body().collect().await?.to_bytes();
+        let (status, text) = self.call("DynamoDB_20120810.PutItem", &request).await?;
         let is_duplicate = || text.windows(22).any(|part| part == b"ConditionalCheckFailed");
         match status {
             StatusCode::OK => Ok(Answer { status_code: 200, body: "{}" }),
             StatusCode::BAD_REQUEST if is_duplicate() => Ok(Answer { status_code: 200, body: "{}" }),
             _ => Ok(Answer { status_code: 503, body: "{}" }),
         }
+    }
+
+    async fn call(&self, target: &str, request: &Value) -> Result<(StatusCode, Bytes), Error> {
+        let response = self.client.request(self.signed(target, request.to_string())?).await?;
+        let status = response.status();
+        Ok((status, response.into_body().collect().await?.to_bytes()))
     }
 
     fn signed(&self, target: &str, body: String) -> Result<Request<Full<Bytes>>, Error> {
@@ -94,6 +107,7 @@ impl Floor {
             .header(header::HOST, host)
             .header(header::CONTENT_TYPE, "application/x-amz-json-1.0")
             .header("x-amz-date", now)
+            .header("x-amz-security-token", &self.credentials.session_token)
             .header("x-amz-target", target)
             .header(header::AUTHORIZATION, authorization)
             .body(Full::new(Bytes::from(body)))?)

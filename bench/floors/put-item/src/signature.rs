@@ -9,18 +9,21 @@ use aws_lc_rs::{
 pub(crate) struct Credentials {
     pub(crate) access_key_id: String,
     pub(crate) secret_access_key: String,
+    /// Lambda's credentials are temporary, and say so by this.
+    pub(crate) session_token: String,
     pub(crate) region: String,
 }
 
 impl Credentials {
     /// The header `Authorization` of a call to DynamoDB at this time, such as `20260131T093000Z`.
     pub(crate) fn authorization(&self, host: &str, time: &str, target: &str, body: &[u8]) -> String {
-        const SIGNED: &str = "content-type;host;x-amz-date;x-amz-target";
+        const SIGNED: &str = "content-type;host;x-amz-date;x-amz-security-token;x-amz-target";
         let day = time.get(..8).unwrap_or_default();
         let scope = format!("{day}/{}/dynamodb/aws4_request", self.region);
+        let token = &self.session_token;
         let payload = hex(digest(&SHA256, body).as_ref());
         let canonical = format!(
-            "POST\n/\n\ncontent-type:application/x-amz-json-1.0\nhost:{host}\nx-amz-date:{time}\nx-amz-target:{target}\n\n{SIGNED}\n{payload}"
+            "POST\n/\n\ncontent-type:application/x-amz-json-1.0\nhost:{host}\nx-amz-date:{time}\nx-amz-security-token:{token}\nx-amz-target:{target}\n\n{SIGNED}\n{payload}"
         );
         let canonical = hex(digest(&SHA256, canonical.as_bytes()).as_ref());
         let to_sign = format!("AWS4-HMAC-SHA256\n{time}\n{scope}\n{canonical}");
@@ -59,12 +62,13 @@ mod tests {
         let credentials = Credentials {
             access_key_id: "AKIDEXAMPLE".to_owned(),
             secret_access_key: "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY".to_owned(),
+            session_token: "example-token".to_owned(),
             region: "us-east-1".to_owned(),
         };
         let authorization =
             credentials.authorization("example.com", "20260131T093000Z", "DynamoDB_20120810.PutItem", b"{}");
-        // Signed by botocore 1.44.5.
-        let expected = "Signature=40825b96ca11f390966657ff860fab1650d77e9c9587d6982562796237d0ac24";
+        // Signed by botocore 1.43.127.
+        let expected = "Signature=aec4be263e1fb2c023a59764cb4f579a2d21dbc955cca7f6ceb44ee3a637912e";
         assert!(authorization.ends_with(expected), "{authorization}");
     }
 }

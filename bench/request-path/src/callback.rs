@@ -1,0 +1,129 @@
+//! Callbacks as the gateway hands them over: files of events/.
+
+use std::path::Path;
+
+use anyhow::{Context as _, bail};
+use model::{Expectation, Request};
+use runtime::GatewayRequest;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use crate::{issuer::Issuer, now};
+
+/// A callback whose event is measured, and what had to be expected for it.
+pub struct Callback {
+    /// The gateway's event, as JSON.
+    pub event: Vec<u8>,
+    /// What was announced before it.
+    pub expected: Option<Expectation>,
+}
+
+/// How a callback is received.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reception {
+    /// It is new.
+    Fresh,
+    /// It was there before.
+    Duplicate,
+    /// It is not authentic.
+    Refused,
+    /// It is authentic, and not understood.
+    Unrecognized,
+}
+
+/// What a file of the wallet gateway's says beside the event.
+#[derive(Default, Deserialize)]
+struct Preparation {
+    announce: Option<Announcement>,
+    #[serde(default)]
+    tokens: Map<String, Value>,
+}
+
+#[derive(Deserialize)]
+struct Announcement {
+    code: String,
+    state: Option<String>,
+    #[serde(default)]
+    template_ids: Vec<String>,
+}
+
+impl Callback {
+    /// A callback for this function that is received so, from events/, with tokens signed by this issuer.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn of(function: &str, reception: Reception, issuer: &Issuer) -> anyhow::Result<Self> {
+        let (understood, refused, unrecognized) = match function {
+            "identomat" => ("session-change-approved", "refused-wrong-key", "unknown-type"),
+            "jumio" => ("netverify-approved", "refused-wrong-secret", "unknown-type"),
+            "signicat-assure" => ("accepted", "refused-wrong-header", "unknown-status"),
+            "verifyvasp" => ("verification-result-verified", "refused-wrong-token", "unknown-type"),
+            "wallet-issuance" => ("issued", "refused-unknown-code", "missing-status"),
+            "wallet-verification" => ("approved", "refused-unknown-code", "no-tokens"),
+            _ => bail!("there is no function {function}"),
+        };
+        let name = match reception {
+            Reception::Fresh | Reception::Duplicate => understood,
+            Reception::Refused => refused,
+            Reception::Unrecognized => unrecognized,
+        };
+        Self::from_file(read(function, name)?, issuer)
+    }
+
+    /// A callback of the wallet gateway with a portrait, of 2 MB in all.
+    ///
+    /// # Errors
+    /// If there is no callback to put it into.
+    pub fn with_portrait(issuer: &Issuer) -> anyhow::Result<Self> {
+        let mut file = read("wallet-verification", "approved")?;
+        let claims = file.get_mut("wallet").and_then(|wallet| wallet.pointer_mut("/tokens/1/claims"));
+        let claims = claims.and_then(Value::as_object_mut).context("the callback has no claims")?;
+        // A token is in base64, which has four characters for three bytes.
+        claims.insert("portrait".to_owned(), "A".repeat(1_500_000).into());
+        Self::from_file(file, issuer)
+    }
+
+    fn from_file(mut event: Map<String, Value>, issuer: &Issuer) -> anyhow::Result<Self> {
+        let preparation = event.remove("wallet").map(Preparation::deserialize).transpose()?.unwrap_or_default();
+        event.remove("expect");
+        if let Some(Value::String(body)) = event.get_mut("body") {
+            for (name, token) in &preparation.tokens {
+                let signed = issuer.sign(token.get("claims").unwrap_or(&json!({})))?;
+                *body = body.replace(&format!("<token {name}>"), &signed);
+            }
+        }
+        let expected = preparation.announce.map(|Announcement { code, state, template_ids }| {
+            Expectation::new(&code, state, template_ids, None, now())
+        });
+        Ok(Self { event: serde_json::to_vec(&event)?, expected })
+    }
+
+    /// The callback as the model takes it.
+    ///
+    /// # Errors
+    /// If it is none.
+    pub fn request(&self) -> anyhow::Result<Request> {
+        Ok(Request::try_from(serde_json::from_slice::<GatewayRequest>(&self.event)?)?)
+    }
+}
+
+fn read(function: &str, name: &str) -> anyhow::Result<Map<String, Value>> {
+    let events = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../events");
+    let file = events.join(function).join(name).with_extension("json");
+    let text = std::fs::read(&file).with_context(|| format!("failed to read {}", file.display()))?;
+    serde_json::from_slice(&text).with_context(|| format!("{} is no event", file.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use jsonwebtoken::Algorithm;
+
+    use super::*;
+
+    #[test]
+    fn a_callback_with_a_portrait_has_2_mb() {
+        let issuer = Issuer::new(Algorithm::EdDSA).unwrap();
+        let bytes = Callback::with_portrait(&issuer).unwrap().request().unwrap().body.len();
+        assert!((1_990_000..2_010_000).contains(&bytes), "{bytes}");
+    }
+}
