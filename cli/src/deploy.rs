@@ -136,7 +136,8 @@ pub(crate) async fn deploy(sam: &Path, template: &Path, endpoint_url: &str, wall
     Ok(())
 }
 
-fn architecture() -> &'static str {
+/// This machine's processor, as the template's parameter names it.
+pub(crate) fn architecture() -> &'static str {
     if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" }
 }
 

@@ -31,6 +31,53 @@ pub(crate) struct Emulator {
     pub(crate) endpoint_url: String,
 }
 
+/// Where an emulator listens: on this machine's own address always, so that its URL is `http://localhost:…`, whoever else reaches it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Addresses {
+    /// Another address of this machine, for those who do not reach 127.0.0.1, such as containers; 0.0.0.0 is all that there are.
+    pub also_at: Option<Ipv4Addr>,
+    /// The port [default: 4566, or a free one if that is in use].
+    pub port: Option<u16>,
+}
+
+impl Addresses {
+    fn first(&self) -> Ipv4Addr {
+        self.also_at.filter(Ipv4Addr::is_unspecified).unwrap_or(Ipv4Addr::LOCALHOST)
+    }
+
+    fn second(&self) -> Option<Ipv4Addr> {
+        self.also_at.filter(|address| !address.is_unspecified() && !address.is_loopback())
+    }
+
+    fn are_free(&self, port: u16) -> bool {
+        [Some(self.first()), self.second()].into_iter().flatten().all(|address| is_free(address, port))
+    }
+
+    fn free_port(&self) -> anyhow::Result<u16> {
+        if let Some(address) = self.second().filter(|address| !is_own(*address)) {
+            bail!("{address} is no address of this machine: `ip address` lists them");
+        }
+        match self.port {
+            Some(port) if self.are_free(port) => Ok(port),
+            Some(port) => bail!("port {port} is in use: name another one with --port, or none to have one found"),
+            None if self.are_free(USUAL_PORT) => Ok(USUAL_PORT),
+            None => {
+                let listener = TcpListener::bind((self.first(), 0)).context("failed to find a free port")?;
+                Ok(listener.local_addr().context("failed to find a free port")?.port())
+            }
+        }
+    }
+}
+
+/// Whether an address is one of this machine.
+pub(crate) fn is_own(address: Ipv4Addr) -> bool {
+    is_free(address, 0)
+}
+
+fn is_free(address: Ipv4Addr, port: u16) -> bool {
+    TcpListener::bind((address, port)).is_ok()
+}
+
 /// Whether the emulator outlives the command that started it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lifetime {
@@ -45,15 +92,10 @@ impl Emulator {
     pub(crate) async fn start(
         bin: &Path,
         folder: &Path,
-        port: Option<u16>,
+        addresses: Addresses,
         lifetime: Lifetime,
     ) -> anyhow::Result<Self> {
-        let port = match port {
-            Some(port) if is_free(port) => port,
-            Some(port) => bail!("port {port} is in use: name another one with --port, or none to have one found"),
-            None if is_free(USUAL_PORT) => USUAL_PORT,
-            None => free_port()?,
-        };
+        let port = addresses.free_port()?;
         // ministack keeps the functions' code below the temporary folder, by port.
         let temporary = folder.join("tmp");
         std::fs::create_dir_all(&temporary).with_context(|| format!("failed to create {}", temporary.display()))?;
@@ -71,7 +113,7 @@ impl Emulator {
             .env("PYTHONDONTWRITEBYTECODE", "1")
             .env("GATEWAY_PORT", port.to_string())
             // It binds to every interface unless told otherwise.
-            .env("BIND_HOST", "127.0.0.1")
+            .env("BIND_HOST", addresses.first().to_string())
             // The functions inherit it, and so find AWS.
             .env("AWS_ENDPOINT_URL", &endpoint_url)
             .env("AWS_ACCESS_KEY_ID", "test")
@@ -84,6 +126,9 @@ impl Emulator {
             .stderr(log)
             // A group of its own, which ends as a whole.
             .process_group(0);
+        if let Some(second) = addresses.second() {
+            command.args(["--also-at", &format!("{second}:{port}")]);
+        }
         match lifetime {
             Lifetime::Attached => command.stdin(Stdio::piped()),
             Lifetime::Detached => command.arg("--detached").stdin(Stdio::null()),
@@ -154,16 +199,36 @@ fn log_file(folder: &Path) -> PathBuf {
     folder.join("emulator.log")
 }
 
-fn is_free(port: u16) -> bool {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
-}
-
-fn free_port() -> anyhow::Result<u16> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("failed to find a free port")?;
-    Ok(listener.local_addr().context("failed to find a free port")?.port())
-}
-
 #[expect(clippy::disallowed_methods, reason = "a child that inherits nothing still has to find its programs")]
 fn inherited(name: &&'static str) -> Option<(&'static str, std::ffi::OsString)> {
     Some((*name, std::env::var_os(name)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(also_at: Option<[u8; 4]>, expected: &[[u8; 4]]) {
+        let addresses = Addresses { also_at: also_at.map(Ipv4Addr::from), port: None };
+        let all: Vec<Ipv4Addr> = [Some(addresses.first()), addresses.second()].into_iter().flatten().collect();
+        assert_eq!(all, expected.iter().copied().map(Ipv4Addr::from).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn nobody_else_reaches_the_emulator_unless_asked_for() {
+        check(None, &[[127, 0, 0, 1]]);
+        check(Some([127, 0, 0, 1]), &[[127, 0, 0, 1]]);
+    }
+
+    #[test]
+    fn another_address_is_beside_this_machines_own() {
+        check(Some([172, 17, 0, 1]), &[[127, 0, 0, 1], [172, 17, 0, 1]]);
+        check(Some([0, 0, 0, 0]), &[[0, 0, 0, 0]]);
+    }
+
+    #[test]
+    fn an_address_of_another_machine_is_refused() {
+        let elsewhere = Addresses { also_at: Some(Ipv4Addr::new(192, 0, 2, 1)), port: None };
+        assert!(elsewhere.free_port().is_err_and(|error| error.to_string().contains("no address of this machine")));
+    }
 }

@@ -25,6 +25,7 @@ pub mod manual;
 pub mod redrive;
 pub mod replay;
 pub mod reprocess;
+pub mod sam_local;
 pub mod sample;
 pub mod send;
 pub mod stack;
@@ -67,6 +68,7 @@ enum Command {
     Expect(expect::Expect),
     Verify(verify::Verify),
     Doctor(doctor::Doctor),
+    SamLocal(sam_local::SamLocal),
     Completions(manual::Completions),
     Man(manual::Man),
 }
@@ -90,6 +92,7 @@ impl Cli {
             Command::Expect(command) => command.run().await,
             Command::Verify(command) => command.run().await,
             Command::Doctor(command) => command.run().await,
+            Command::SamLocal(command) => command.run().await,
             Command::Completions(command) => command.run(),
             Command::Man(command) => command.run(),
         }

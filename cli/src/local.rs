@@ -2,6 +2,7 @@
 
 use std::{
     fs::File,
+    net::Ipv4Addr,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -9,11 +10,11 @@ use std::{
 use anyhow::{Context as _, bail};
 use clap::Args;
 
-pub use crate::emulator::Lifetime;
+pub use crate::emulator::{Addresses, Lifetime};
 use crate::{
     deploy,
     emulator::{self, Emulator},
-    project_root, python,
+    project_root, python, sam_local,
     sample::Sample,
     stack::{Connections, Resources, Stack},
     step::step,
@@ -35,6 +36,12 @@ pub struct Local {
     /// The port of the emulator [default: 4566, or a free one if that is in use].
     #[arg(long)]
     port: Option<u16>,
+    /// Listen on this address of the machine too, beside 127.0.0.1: for containers, such as those of `sam local`.
+    ///
+    /// That of Docker's bridge on Linux is 172.17.0.1 mostly. No signature is checked: whoever reaches this address can call the stack, and read
+    /// and change all that is in it.
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "stop")]
+    bind: Option<Ipv4Addr>,
     /// Print the addresses as JSON, as in target/local/stack.json.
     #[arg(long)]
     json: bool,
@@ -56,7 +63,8 @@ impl Local {
             folder.forget();
         }
         let lifetime = if self.detach { Lifetime::Detached } else { Lifetime::Attached };
-        let start = LocalStack::start(folder.clone(), self.port, lifetime);
+        let addresses = Addresses { also_at: self.bind, port: self.port };
+        let start = LocalStack::start_at(folder.clone(), addresses, lifetime);
         let local = tokio::select! {
             started = start => started?,
             signal = interrupted() => { signal?; return Ok(INTERRUPTED.into()); }
@@ -188,6 +196,22 @@ impl Folder {
         self.path.join("stack.json")
     }
 
+    /// Where the functions' variables are, for `sam local --env-vars`.
+    pub(crate) fn variables_file(&self) -> PathBuf {
+        self.path.join("sam-local.json")
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Installs a Python environment, if it is not there, and returns its `bin`.
+    pub(crate) async fn install(&self, environment: python::Environment) -> anyhow::Result<PathBuf> {
+        let _lock = lock(&self.shared)?;
+        environment.install(&self.shared).await
+    }
+
     fn process_file(&self) -> PathBuf {
         self.path.join("emulator.pid")
     }
@@ -213,7 +237,7 @@ impl Folder {
 
     /// There is no stack any more.
     fn forget(&self) {
-        for file in [self.stack_file(), self.process_file()] {
+        for file in [self.stack_file(), self.process_file(), self.variables_file()] {
             // It may not be there.
             let _ = std::fs::remove_file(file);
         }
@@ -234,6 +258,14 @@ impl LocalStack {
     /// # Errors
     /// If something that is needed is missing, or does not work; the error says which.
     pub async fn start(folder: Folder, port: Option<u16>, lifetime: Lifetime) -> anyhow::Result<Self> {
+        Self::start_at(folder, Addresses { port, ..Addresses::default() }, lifetime).await
+    }
+
+    /// The same, where it can be reached from elsewhere too.
+    ///
+    /// # Errors
+    /// If something that is needed is missing, or does not work; the error says which.
+    pub async fn start_at(folder: Folder, addresses: Addresses, lifetime: Lifetime) -> anyhow::Result<Self> {
         let root = project_root()?;
         std::fs::create_dir_all(&folder.path).with_context(|| format!("failed to create {}", folder.path.display()))?;
         // Two commands at once would install into the same environments.
@@ -243,7 +275,7 @@ impl LocalStack {
         drop(lock);
         let binaries = step("building the functions", deploy::build_functions(&root)).await?;
         let template = step("packing the functions", async { deploy::lay_out(&root, &binaries, &folder.path) }).await?;
-        let start = Emulator::start(&emulator_bin, &folder.path, port, lifetime);
+        let start = Emulator::start(&emulator_bin, &folder.path, addresses, lifetime);
         let emulator = step("starting the AWS emulator", start).await?;
         let endpoint_url = emulator.endpoint_url.clone();
         let key = SigningKey::generate("local-wallet-key")?;
@@ -256,6 +288,7 @@ impl LocalStack {
         };
         step("deploying template.yaml", deploy::deploy(&sam_bin, &template, &endpoint_url, &wallet)).await?;
         let stack = step("creating routes and secrets", finish(&endpoint_url)).await?;
+        sam_local::write_variables(&stack, &folder.variables_file()).await?;
         Ok(Self { emulator, stack: Stack { wallet: Some(wallet), ..stack } })
     }
 

@@ -15,6 +15,10 @@ pub(crate) const EMULATOR: Environment =
 /// AWS SAM's command line. It wants other versions than the emulator of the packages they share.
 pub(crate) const SAM: Environment = Environment { name: "sam", requirements: include_str!("../python/sam.txt") };
 
+/// cargo-lambda, which `sam build` runs. The same environment that .ci/release makes and looks for.
+pub(crate) const RELEASE: Environment =
+    Environment { name: "release", requirements: include_str!("../../.ci/release.txt") };
+
 /// A virtual environment with pinned packages.
 pub(crate) struct Environment {
     name: &'static str,

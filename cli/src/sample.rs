@@ -136,6 +136,20 @@ pub struct Answer {
     pub body: Value,
 }
 
+impl Answer {
+    /// What the gateway would make of what a function returned.
+    pub(crate) fn of_function(response: &str) -> anyhow::Result<Self> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Response {
+            status_code: u16,
+            body: String,
+        }
+        let Response { status_code, body } = serde_json::from_str(response).context("not an answer to the gateway")?;
+        Ok(Self { status: status_code, body: serde_json::from_str(&body).unwrap_or(Value::String(body)) })
+    }
+}
+
 /// A stack's real secrets, by the functions' names.
 pub type Secrets = BTreeMap<String, String>;
 
@@ -342,18 +356,17 @@ impl Sample {
 
     /// Invokes the function on the emulator, which asks for no signature.
     async fn invoke(&self, http: &reqwest::Client, stack: &Stack, endpoint_url: &str) -> anyhow::Result<Answer> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Response {
-            status_code: u16,
-            body: String,
-        }
         let function = stack.functions.get(&self.function).with_context(|| format!("no function {}", self.function))?;
         let url = format!("{endpoint_url}/2015-03-31/functions/{function}/invocations");
         let response = http.post(url).body(self.text.clone()).send().await?.error_for_status()?;
-        let Response { status_code, body } =
-            response.json().await.with_context(|| format!("failed to invoke {function} with {}", self.name()))?;
-        Ok(Answer { status: status_code, body: serde_json::from_str(&body).unwrap_or(Value::String(body)) })
+        Answer::of_function(&response.text().await?)
+            .with_context(|| format!("failed to invoke {function} with {}", self.name()))
+    }
+
+    /// Whether an answer is what the file expects.
+    #[must_use]
+    pub fn expects(&self, answer: &Answer) -> bool {
+        answer.status == self.expect.status && answer.body == self.expect.body
     }
 
     /// A curl command that sends the sample to a local stack.

@@ -18,6 +18,9 @@ use crate::{deploy::local_secret, wallet::Wallet};
 /// The region that the local stack says it is in.
 pub(crate) const LOCAL_REGION: &str = "eu-central-1";
 
+/// Where the emulator has its APIs, by their ids.
+const EMULATED_APIS: &str = "/_aws/execute-api/";
+
 /// Where the parts of a stack are. `callbacks local` writes it to target/local/stack.json.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Stack {
@@ -100,6 +103,15 @@ impl Stack {
             format!("the stack has no route for {function}, only for {}", known.join(", "))
         })?;
         Ok(format!("{}{path}", self.api_url))
+    }
+
+    /// The same stack, with its API at another address, where the routes are those of the template.
+    pub(crate) fn with_api_at(&self, api_url: String) -> Self {
+        let routes = self.routes.iter().map(|(name, path)| {
+            let own = path.strip_prefix(EMULATED_APIS).and_then(|path| path.split_once('/'));
+            (name.clone(), own.map_or_else(|| path.clone(), |(_, path)| format!("/{path}")))
+        });
+        Self { api_url, routes: routes.collect(), ..self.clone() }
     }
 
     /// How long its events are kept.
@@ -337,7 +349,7 @@ impl Resources {
     /// The stack that these make on the emulator.
     pub(crate) fn local_stack(&self, endpoint_url: &str) -> anyhow::Result<Stack> {
         // By path rather than by host name, so that every client reaches it without more ado.
-        let prefix = format!("/_aws/execute-api/{}", self.api_id()?);
+        let prefix = format!("{EMULATED_APIS}{}", self.api_id()?);
         let routes = self.routes()?.into_iter().map(|route| {
             let path = route.path.replace("{secret}", &local_secret(&route.name()));
             (route.name(), format!("{prefix}{path}"))
@@ -351,6 +363,15 @@ impl Resources {
     }
 }
 
+/// `signicat-assure` as `SignicatAssureFunction`: the logical id of a function.
+pub(crate) fn function_id(name: &str) -> String {
+    let pascal_case = name.split('-').map(|word| {
+        let (first, rest) = word.split_at_checked(1).unwrap_or_default();
+        first.to_ascii_uppercase() + rest
+    });
+    pascal_case.collect::<String>() + "Function"
+}
+
 /// `SignicatAssure` as `signicat-assure`: a logical id as the name of the function's folder.
 fn kebab_case(pascal_case: &str) -> String {
     let mut kebab = String::new();
@@ -361,4 +382,17 @@ fn kebab_case(pascal_case: &str) -> String {
         kebab.push(c.to_ascii_lowercase());
     }
     kebab
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_functions_name_leads_to_its_logical_id_and_back() {
+        for (name, id) in [("jumio", "JumioFunction"), ("signicat-assure", "SignicatAssureFunction")] {
+            assert_eq!(function_id(name), id);
+            assert_eq!(kebab_case(id.trim_end_matches("Function")), name);
+        }
+    }
 }
