@@ -17,8 +17,8 @@ pub struct Baseline {
     pub counts: Counts,
 }
 
-/// By how many percent a count may differ from its baseline. From run to run it differs by less than half a percent, by how the keys of hash maps happen to
-/// fall; the rest is for what the compiler makes of code elsewhere.
+/// By how many percent a count may differ from its baseline. From run to run it differs by up to 0.6 %, by how the keys of hash maps happen to fall;
+/// the rest is for what the compiler makes of code elsewhere.
 pub const TOLERANCE_PERCENT: u64 = 2;
 
 /// How a count differs from its baseline, by more than the tolerance.
