@@ -46,7 +46,7 @@ const HOST: &str = "host.docker.internal";
 /// Starts a local stack of its own that containers reach, runs `sam build`, then `sam local invoke` with each sample, then `sam local start-api`, to
 /// which it posts each. Exits with 1 if an answer is not what the file expects.
 ///
-/// Tokens are not trusted there, since a function fetches an issuer's keys over HTTPS or from its own machine only: the answers are the same.
+/// Tokens are left for review there (`token_keys_unavailable`), since a function fetches an issuer's keys over HTTPS or from its own machine only: the answers are the same.
 #[derive(Debug, Args)]
 pub struct SamLocal {
     /// Only these samples, such as events/verifyvasp/tx-report.json [default: all].
