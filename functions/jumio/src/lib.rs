@@ -328,6 +328,10 @@ mod tests {
             let fields = format!("verificationStatus=APPROVED_VERIFIED&idScanStatus={status}");
             check(&fields, Outcome::Review, &["ID_SCAN_NOT_SUCCESSFUL"]);
         }
+        let repeated = "idScanStatus=SUCCESS&idScanStatus=ERROR";
+        let approved = format!("verificationStatus=APPROVED_VERIFIED&{repeated}");
+        check(&approved, Outcome::Review, &["ID_SCAN_NOT_SUCCESSFUL"]);
+        check(&format!("verificationStatus=DENIED_FRAUD&{repeated}"), Outcome::Rejected, &["DENIED_FRAUD"]);
         check("verificationStatus=DENIED_FRAUD&idScanStatus=SUCCESS", Outcome::Rejected, &["DENIED_FRAUD"]);
     }
 

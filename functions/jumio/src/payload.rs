@@ -22,7 +22,7 @@ pub struct Netverify {
     #[serde(default)]
     pub verification_status: Option<VerificationStatus>,
     /// `SUCCESS` if the document was approved, else `ERROR`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "known_or_other")]
     pub id_scan_status: Option<IdScanStatus>,
     /// How the document came to Jumio.
     #[serde(default, deserialize_with = "if_understood")]
@@ -771,6 +771,13 @@ fn content<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> R
 /// the verdict.
 fn if_understood<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Option<T>, D::Error> {
     Ok(serde_json::from_str(Box::<RawValue>::deserialize(deserializer)?.get()).ok())
+}
+
+/// A code against which a verdict is held: one of another form is none of the known ones, and keeps nobody from reading the verdict.
+fn known_or_other<'de, D: Deserializer<'de>, T: From<String>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    let raw = Box::<RawValue>::deserialize(deserializer)?;
+    let code = serde_json::from_str::<Option<String>>(raw.get()).unwrap_or_else(|_| Some(raw.get().to_owned()));
+    Ok(code.map(T::from))
 }
 
 /// Several of a kind: an array, or one alone without its array, or a key that is repeated, or nothing. Those of another form than
