@@ -1,13 +1,14 @@
 //! `bench load`: callbacks of all providers at once, and whether every one is accounted for.
 
+mod found;
 mod plan;
 mod receive;
 mod reconcile;
 mod report;
 mod send;
+mod standing;
 
 use std::{
-    collections::HashSet,
     process::ExitCode,
     sync::Arc,
     time::{Duration, Instant},
@@ -22,21 +23,19 @@ use cli::{
 };
 use indicatif::{ProgressBar, ProgressStyle};
 
+use self::{found::Reader, receive::Receiver, send::Sender};
 pub use self::{
     plan::Plan,
     reconcile::{Offence, OffenceKind, Reconciliation},
     report::{Answers, Latency, Report},
 };
-use self::{
-    receive::{Receiver, stored},
-    send::{Sender, Verdict},
-};
 
 /// Loads a stack with callbacks of all providers, and reconciles what was answered, stored and received.
 ///
 /// The callbacks are those in events/, each time about other verifications, with copies, forged ones and huge ones among them, several at the
-/// same time. Nothing that was acknowledged may be missing in the table or its queue, nothing forged may be there, and nothing twice: else
-/// it exits with 1, and names what it is about. A callback that is answered 503 is sent again, as its provider would.
+/// same time. Nothing that was acknowledged may be missing in the table or its queue, nothing forged may be there, and every
+/// verification must stand where its callbacks leave it: in the table, in the API, and with a consumer of the queue. Else it exits with 1, and
+/// names what it is about. A callback that is answered 503 is sent again, as its provider would.
 ///
 /// Without --stack it runs a stack of its own on this machine. Ctrl-C ends the sending: what was sent is reconciled, and it exits with 130 if that
 /// succeeds. Ctrl-C once more ends everything at once.
@@ -137,14 +136,8 @@ async fn run_until(
     let (sent, is_interrupted) = sender.send_all(plan.concurrency.get(), stop).await?;
     let sending = started.elapsed();
 
-    let authentic = || sent.iter().filter(|sent| !sent.is_forged);
-    let acknowledged: HashSet<_> =
-        authentic().filter(|sent| sent.verdict == Verdict::Acknowledged).map(|sent| sent.event.clone()).collect();
-    let others = authentic().any(|sent| !acknowledged.contains(&sent.event));
-    let (received, until_received) = receiver.finish(acknowledged, others, &progress).await?;
-    progress.set_message("reading the table");
-    let subjects = sent.iter().map(|sent| sent.event.subject.clone()).collect();
-    let stored = stored(stack, subjects).await?;
+    let reader = Reader::new(stack).await?;
+    let (received, found, until_received) = receiver.finish(&reader, &sent, &progress).await?;
     progress.finish_and_clear();
 
     let (functions, all) = report::answers(&sent, sending)?;
@@ -157,7 +150,7 @@ async fn run_until(
         not_announced: sender.unannounced(),
         functions,
         all,
-        reconciliation: Reconciliation::new(&sent, &stored, &received),
+        reconciliation: Reconciliation::new(&sent, &found, &received, runtime::now()),
     })
 }
 

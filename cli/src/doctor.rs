@@ -247,7 +247,11 @@ impl Findings {
 async fn refuses(http: &Client, stack: &Stack, function: &str) -> anyhow::Result<(u16, Option<Timestamp>)> {
     let url = stack.url(function)?.replace("{secret}", "none");
     let url = stack.secrets.get(function).map_or(url.clone(), |secret| url.replace(secret, "none"));
-    let request = if function == "expectations" { http.put(url) } else { http.post(url) };
+    let request = match function {
+        "expectations" => http.put(url),
+        "verifications" => http.get(url.replace("{provider}", "none").replace("{subject}", "none")),
+        _ => http.post(url),
+    };
     let request = stack.host_header.iter().fold(request, |request, host| request.header("host", host));
     let response = request.body(json!({}).to_string()).send().await.context("no answer")?;
     let date = response.headers().get(DATE).and_then(|date| date.to_str().ok());

@@ -34,8 +34,15 @@ pub(crate) const PAGE: usize = 100;
 type Item = HashMap<String, AttributeValue>;
 
 /// Everything but the body, which may be large, and is nobody's business in a list.
-const WITHOUT_BODY: &str = "pk, sk, provider, #source, kind, outcome, reasons, unrecognized, assurance, occurred_at, received_at, \
-                            details, evidence, parts, #day, expires_at, perishable, traceparent";
+const WITHOUT_BODY: &str = "pk, sk, provider, #source, kind, track, #policy, content, recipient, outcome, #final, reasons, \
+                            unrecognized, assurance, occurred_at, received_at, drained_at, replaces, details, evidence, \
+                            parts, #day, expires_at, perishable, traceparent";
+
+/// The attributes in [`WITHOUT_BODY`] whose names are, or may become,
+/// [reserved](https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ReservedWords.html).
+fn reserved_names() -> HashMap<String, String> {
+    ["source", "policy", "final", "day"].map(|name| (format!("#{name}"), name.to_owned())).into()
+}
 
 impl Events {
     /// The events of this stack.
@@ -114,8 +121,7 @@ impl Events {
         let request = KeysAndAttributes::builder()
             .set_keys(Some(keys.iter().map(key).collect()))
             .projection_expression(WITHOUT_BODY)
-            .expression_attribute_names("#source", "source")
-            .expression_attribute_names("#day", "day")
+            .set_expression_attribute_names(Some(reserved_names()))
             .build()?;
         let mut requests = HashMap::from([(self.table.clone(), request)]);
         let mut events = HashMap::new();
@@ -139,11 +145,8 @@ impl Events {
         let query = self.connections.dynamodb.query().table_name(&self.table).consistent_read(true);
         let mut pages = query
             .key_condition_expression("pk = :subject")
-            // Beside events, there may be heads and parts.
-            .filter_expression("attribute_exists(kind)")
             .projection_expression(WITHOUT_BODY)
-            .expression_attribute_names("#source", "source")
-            .expression_attribute_names("#day", "day")
+            .set_expression_attribute_names(Some(reserved_names()))
             .expression_attribute_values(":subject", AttributeValue::S(subject.to_owned()))
             .into_paginator()
             .items()

@@ -9,6 +9,7 @@ macro_rules! say {
     };
 }
 
+mod api;
 mod deploy;
 mod emulator;
 mod python;
@@ -22,6 +23,7 @@ pub mod expect;
 pub mod list;
 pub mod local;
 pub mod manual;
+pub mod rebuild;
 pub mod redrive;
 pub mod replay;
 pub mod reprocess;
@@ -30,6 +32,7 @@ pub mod sample;
 pub mod send;
 pub mod stack;
 pub mod tail;
+pub mod verifications;
 pub mod verify;
 pub mod wallet;
 
@@ -64,6 +67,7 @@ enum Command {
     Show(list::Show),
     Replay(replay::Replay),
     Reprocess(reprocess::Reprocess),
+    Rebuild(rebuild::Rebuild),
     Redrive(redrive::Redrive),
     Expect(expect::Expect),
     Verify(verify::Verify),
@@ -88,6 +92,7 @@ impl Cli {
             Command::Show(command) => command.run().await,
             Command::Replay(command) => command.run().await,
             Command::Reprocess(command) => command.run().await,
+            Command::Rebuild(command) => command.run().await,
             Command::Redrive(command) => command.run().await,
             Command::Expect(command) => command.run().await,
             Command::Verify(command) => command.run().await,

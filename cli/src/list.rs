@@ -1,18 +1,20 @@
 //! `callbacks list` and `callbacks show`: what is in the events table.
 
-use std::{io::Write as _, process::ExitCode};
+use std::{collections::BTreeSet, io::Write as _, process::ExitCode};
 
 use anyhow::{Context as _, bail};
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use clap::Args;
 use jiff::SignedDuration;
-use model::StoredEvent;
+use model::{Courses as _, StoredEvent, Verification};
+use runtime::DynamoCourses;
 use serde_json::{Value, json};
 
 use crate::{
     Target,
     events::{Events, PAGE},
-    selection::Selection,
+    selection::{Selection, now},
+    stack::Stack,
 };
 
 /// Lists the events that were received in a time or of a verification, by default those of the last day.
@@ -32,7 +34,10 @@ pub struct List {
     json: bool,
 }
 
-/// Shows one event, or the whole course of a verification.
+/// Show where a verification stands and its events, or one event.
+///
+/// A verification begins with where each of its tracks stands and what was published, as the API tells it (`GET
+/// /verifications/…`). Then come all events that were recorded, repeats included.
 #[derive(Debug, Args)]
 pub struct Show {
     /// The provider's reference of the verification, or an event's id.
@@ -88,6 +93,9 @@ impl Show {
             if self.payload || self.raw {
                 bail!("{} is a verification of {} events: name one of them by its id", self.what, course.len());
             }
+            for provider in course.iter().map(|event| event.provider.as_str()).collect::<BTreeSet<_>>() {
+                self.print_standing(&stack, provider).await?;
+            }
             course.iter().for_each(|event| print(event, None, self.json));
             return Ok(ExitCode::SUCCESS);
         }
@@ -102,6 +110,40 @@ impl Show {
         }
         print(&event, self.payload.then_some(event.body.as_slice()), self.json);
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Show {
+    /// Prints where the verification stands at one provider.
+    async fn print_standing(&self, stack: &Stack, provider: &str) -> anyhow::Result<()> {
+        let courses = DynamoCourses::new(stack.connect().await.dynamodb, stack.verifications_table.clone());
+        let courses = courses.of_verification(provider, &self.what).await;
+        let courses = courses.context("failed to read the verifications table")?;
+        let Some(verification) = Verification::new(provider, &self.what, &courses, now()) else {
+            eprintln!("Nothing was decided about it yet.");
+            return Ok(());
+        };
+        if self.json {
+            say!("{}", serde_json::to_string(&verification)?);
+            return Ok(());
+        }
+        for track in &verification.verifications {
+            let outcome = track.outcome.as_str();
+            let conflict = if track.conflict { "  CONFLICT: final verdicts differ" } else { "" };
+            let is_final = if track.r#final { "final" } else { "not final" };
+            let (provider, name, callbacks) = (&verification.provider, &track.track, track.callbacks);
+            say!("{provider}  {name}  stands at {outcome} ({is_final}), of {callbacks} callbacks{conflict}");
+        }
+        for event in &verification.events {
+            let flags = [(event.repeated, "repeated"), (event.late, "late"), (event.conflict, "conflict")];
+            let flags: Vec<&str> = flags.into_iter().filter_map(|(is_so, flag)| is_so.then_some(flag)).collect();
+            let reported = event.reported_outcome.map(|own| format!("  reported {}", own.as_str())).unwrap_or_default();
+            let outcome = event.outcome.as_str();
+            let line =
+                format!("  published {outcome:<15}  {}  {}{reported}  {}", event.track, event.id, flags.join(", "));
+            say!("{}", line.trim_end());
+        }
+        Ok(())
     }
 }
 

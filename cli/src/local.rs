@@ -147,18 +147,24 @@ async fn describe(stack: &Stack) -> anyhow::Result<String> {
     );
     let (root, http, connections) = (project_root()?, reqwest::Client::new(), stack.connect().await);
     for name in stack.routes.keys() {
-        let curl = if name == "expectations" {
-            format!(
-                "curl -i -X PUT {} --user test:test --aws-sigv4 aws:amz:{}:execute-api --data-binary '{}'",
-                stack.url(name)?,
-                stack.region,
-                r#"{"code": "example-code", "state": "example-state", "template_ids": ["1"]}"#,
-            )
-        } else {
-            let samples = Sample::all_of(&root, name)?;
-            let sample =
-                samples.into_iter().find(|sample| sample.expect.status == 200).context("a route without samples")?;
-            sample.prepared(&http, stack, &connections).await?.curl(stack)?
+        let signed = format!("--user test:test --aws-sigv4 aws:amz:{}:execute-api", stack.region);
+        let curl = match name.as_str() {
+            "expectations" => {
+                let announcement = r#"{"code": "example-code", "state": "example-state", "template_ids": ["1"]}"#;
+                format!("curl -i -X PUT {} {signed} --data-binary '{announcement}'", stack.url(name)?)
+            }
+            "verifications" => {
+                let url = stack.url(name)?.replace("{provider}", "verifyvasp").replace("{subject}", "example");
+                format!("curl -i {url} {signed}")
+            }
+            _ => {
+                let samples = Sample::all_of(&root, name)?;
+                let sample = samples
+                    .into_iter()
+                    .find(|sample| sample.expect.status == 200)
+                    .context("a route without samples")?;
+                sample.prepared(&http, stack, &connections).await?.curl(stack)?
+            }
         };
         text.push_str(&format!("\n# {name}\n{curl}\n"));
     }

@@ -280,7 +280,7 @@ impl Work<'_> {
                 let Some(change) = record.dynamodb else { continue };
                 let is_last = change.sequence_number.as_deref() == Some(batch.end.as_str());
                 let image = change.new_image.unwrap_or_default();
-                // Beside events there are heads and parts, which have no kind; what is removed is no news.
+                // Beside events there are parts of bodies, which have no kind.
                 if record.event_name == Some(OperationType::Insert) && image.contains_key("kind") {
                     // One that was passed over would be forgotten with the batch's record.
                     let event = serde_dynamo::from_item(image).context("this version cannot read an event in it")?;
@@ -353,16 +353,24 @@ struct Batch {
     size: u32,
 }
 
-/// The events that were received when a part of the stream was written, which the stream has forgotten. More than were in it, perhaps: they come again, with the
-/// ids they had.
+/// The events that were written when this part of the stream was, which the stream has forgotten: those received or drained
+/// around that time. More than were in it, perhaps: those are sent again, word for word.
 async fn in_table(events: &Events, batch: &Batch) -> anyhow::Result<Vec<StoredEvent>> {
-    // A callback is in the table within seconds, or else it was spilled. That can take the drain a day, but then it is in its log.
+    // A callback is in the table within seconds, or else it was spilled, and the drain says when it put it there.
     let (since, until) =
         (batch.first_arrived_at - SignedDuration::from_mins(30), batch.last_arrived_at + SignedDuration::from_mins(1));
+    let was_written = |time: Timestamp| since <= time && time < until;
     let mut found = Vec::new();
-    for page in events.keys_received(since, until).await?.chunks(PAGE) {
-        found.extend(events.get(page).await?);
+    for page in events.keys_received(since - SPILLED_FOR, until).await?.chunks(PAGE) {
+        let page = events.get(page).await?.into_iter();
+        found.extend(page.filter(|event| was_written(event.drained_at.unwrap_or(event.received_at))));
     }
-    eprintln!("The stream has forgotten it: {} events received from {since:.0} to {until:.0} are sent.", found.len());
+    eprintln!(
+        "The stream has forgotten it: {} events written from {since:.0} to {until:.0} are published.",
+        found.len()
+    );
     Ok(found)
 }
+
+/// For how long an event may be in the spill queue or its dead letters: what SQS keeps a message for at most, twice.
+const SPILLED_FOR: SignedDuration = SignedDuration::from_hours(2 * 14 * 24);

@@ -4,9 +4,9 @@ use std::{process::ExitCode, time::Duration};
 
 use clap::Args;
 use indicatif::ProgressBar;
-use model::{MessageDetail, StoredEvent};
+use model::{CourseKey, Courses as _, MessageDetail, StoredEvent};
 use publisher::Publisher;
-use runtime::{InternalQueue, Record, SqsQueue};
+use runtime::{DynamoCourses, InternalQueue, Record, SqsQueue};
 use serde_json::json;
 
 use crate::{
@@ -19,10 +19,11 @@ use crate::{
     step::{Interrupt, progress},
 };
 
-/// Sends the messages of stored events to their queues again.
+/// Send the messages of stored events to their queues again.
 ///
-/// For consumers who lost some, or are new. Each message bears its event's id, as before: a consumer that dealt with it already knows it by that. In order
-/// within each verification. Passwords and links to be delivered are left out unless --deliveries is given, and always once they have expired.
+/// For consumers that lost some, or are new. Each message is the one that was sent before, with its id and sequence, so a
+/// consumer that has it already drops it, and none takes an old verdict for a new one. Repeats, of which nothing was
+/// published, are left out. So are passwords and links unless --deliveries is given, and always once they have expired.
 ///
 /// May be interrupted and repeated. Exits with 1 if not all was sent, and says how to go on.
 #[derive(Debug, Args)]
@@ -61,11 +62,14 @@ impl Replay {
             }
             let mut selected = events.get(page).await?;
             selected.retain(|event| self.selection.selects(event) && self.may_be_sent(event));
-            count += selected.len();
             if self.dry_run {
+                count += selected.len();
                 selected.iter().for_each(|event| print(event, None, self.json));
-            } else if !publish(&publisher, &events, selected).await? {
-                break;
+            } else {
+                match resend(&publisher, &events, selected).await? {
+                    Some(sent) => count += sent,
+                    None => break,
+                }
             }
             progress.inc(page.len() as u64);
             unsent = None;
@@ -100,12 +104,13 @@ pub(crate) fn publisher(
     stack: &Stack,
     connections: &Connections,
     replay: Option<&str>,
-) -> anyhow::Result<Publisher<SqsQueue, InternalQueue>> {
+) -> anyhow::Result<StackPublisher> {
     let queue = |url: &str| {
         let queue = SqsQueue::new(connections.sqs.clone(), url.to_owned());
         replay.map_or(queue.clone(), |replay| queue.replaying(replay))
     };
     Ok(Publisher {
+        courses: DynamoCourses::new(connections.dynamodb.clone(), stack.verifications_table.clone()),
         verifications: queue(&stack.verification_queue_url),
         deliveries: queue(&stack.delivery_queue_url),
         quarantine: InternalQueue::new(connections.sqs.clone(), stack.unpublished_queue_url.clone()),
@@ -113,18 +118,17 @@ pub(crate) fn publisher(
     })
 }
 
+/// The publisher of a stack.
+pub(crate) type StackPublisher = Publisher<DynamoCourses, SqsQueue, InternalQueue>;
+
 /// Publishes events in this order, with patience. Returns whether all were accepted.
 pub(crate) async fn publish(
-    publisher: &Publisher<SqsQueue, InternalQueue>,
+    publisher: &StackPublisher,
     events: &Events,
     mut selected: Vec<StoredEvent>,
 ) -> anyhow::Result<bool> {
-    if publisher.detail == MessageDetail::Full {
-        for event in selected.iter_mut().filter(|event| event.parts.is_none()) {
-            *event = events.find(&event.id, Some(&event.subject)).await?;
-        }
-    }
-    for seconds in [1, 3, 9, 0] {
+    read_payloads(publisher, events, &mut selected).await?;
+    for pause in PAUSES {
         let records =
             selected.iter().map(|event| Record { sequence_number: event.id.clone(), event: Ok(event.clone()) });
         let unsent = publisher.publish(records.collect(), now()).await;
@@ -132,7 +136,55 @@ pub(crate) async fn publish(
         if selected.is_empty() {
             return Ok(true);
         }
-        tokio::time::sleep(Duration::from_secs(seconds)).await;
+        tokio::time::sleep(pause).await;
     }
     Ok(false)
+}
+
+/// Sends what was published of these events once more, word for word, with patience. Decides nothing, and writes no row.
+/// Returns how many were sent, if all of them were.
+async fn resend(
+    publisher: &StackPublisher,
+    events: &Events,
+    mut selected: Vec<StoredEvent>,
+) -> anyhow::Result<Option<usize>> {
+    read_payloads(publisher, events, &mut selected).await?;
+    let keys: Vec<CourseKey> = selected.iter().map(CourseKey::of).collect();
+    let courses = publisher.courses.read(&keys).await?;
+    let mut published: Vec<_> = selected
+        .into_iter()
+        .zip(courses)
+        .filter_map(|(event, course)| {
+            let decision = course.decisions.into_iter().find(|decision| decision.id == event.id)?;
+            Some((event.id.clone(), event, decision.published?))
+        })
+        .collect();
+    let count = published.len();
+    for pause in PAUSES {
+        let unsent = publisher.send(published.clone(), now()).await;
+        published.retain(|(id, ..)| unsent.contains(id));
+        if published.is_empty() {
+            return Ok(Some(count));
+        }
+        tokio::time::sleep(pause).await;
+    }
+    Ok(None)
+}
+
+/// How long to wait after each attempt.
+const PAUSES: [Duration; 4] =
+    [Duration::from_secs(1), Duration::from_secs(3), Duration::from_secs(9), Duration::from_secs(0)];
+
+/// Reads the bodies of events if messages carry them.
+async fn read_payloads(
+    publisher: &StackPublisher,
+    events: &Events,
+    selected: &mut [StoredEvent],
+) -> anyhow::Result<()> {
+    if publisher.detail == MessageDetail::Full {
+        for event in selected.iter_mut().filter(|event| event.parts.is_none()) {
+            *event = events.find(&event.id, Some(&event.subject)).await?;
+        }
+    }
+    Ok(())
 }

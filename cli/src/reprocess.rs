@@ -7,7 +7,7 @@ use clap::Args;
 use identomat::Identomat;
 use jiff::SignedDuration;
 use jumio::Jumio;
-use model::{Head, Inserted, MemoryExpectations, Networks, Provider, Retention, SecretPair, StoredEvent};
+use model::{Inserted, MemoryExpectations, Networks, Provider, Retention, SecretPair, StoredEvent};
 use serde_json::json;
 use signicat_assure::SignicatAssure;
 use verifyvasp::VerifyVasp;
@@ -24,8 +24,9 @@ use crate::{
 
 /// Reads events that were not understood again, with the parsers of this version.
 ///
-/// After an upgrade that knows more. What an event turns out to be is put into the table beside it, as another event that was received at the same time, and is published
-/// from there as any other. Without --since or --subject, it is about what was received in the last 30 days.
+/// After an upgrade that knows more. What an event turns out to be is put into the table beside it, as another event that
+/// was received at the same time and takes its place in the course of its verification. It is published from there as any
+/// other. Without --since or --subject, it is about what was received in the last 30 days.
 ///
 /// May be interrupted and repeated: what was put into the table stays one event. Exits with 1 if one could not be put there.
 #[derive(Debug, Args)]
@@ -65,12 +66,9 @@ impl Reprocess {
                         not_understood += 1;
                         Now::NotUnderstood { reason }
                     }
-                    Ok((event, head)) => {
-                        let kept = if self.dry_run {
-                            Ok(None)
-                        } else {
-                            events.store.put_event(event.clone(), head.as_ref()).await.map(Some)
-                        };
+                    Ok(event) => {
+                        let kept =
+                            if self.dry_run { Ok(None) } else { events.store.put_event(event.clone()).await.map(Some) };
                         match kept.context("failed to put an event into the table") {
                             Ok(inserted) => {
                                 understood += 1;
@@ -153,7 +151,7 @@ fn inserted_as_text(inserted: Inserted) -> &'static str {
 ///
 /// # Errors
 /// With the reason, if it is not understood, or there is no such route.
-pub fn reread(event: &StoredEvent, retention: Retention) -> Result<(StoredEvent, Option<Head>), String> {
+pub fn reread(event: &StoredEvent, retention: Retention) -> Result<StoredEvent, String> {
     let parsers = [
         parser::<Identomat<SecretPair>>(),
         parser::<Jumio<Nowhere, SecretPair>>(),
@@ -168,7 +166,7 @@ pub fn reread(event: &StoredEvent, retention: Retention) -> Result<(StoredEvent,
     }
 }
 
-type Parser = fn(&StoredEvent, Retention) -> Result<(StoredEvent, Option<Head>), String>;
+type Parser = fn(&StoredEvent, Retention) -> Result<StoredEvent, String>;
 
 /// A parser needs nothing of what its provider authenticates by, but its type names that.
 fn parser<P: Provider>() -> (&'static str, Parser) {

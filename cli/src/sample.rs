@@ -39,8 +39,11 @@ pub struct Expect {
     pub status: u16,
     /// The body of the answer.
     pub body: Value,
-    /// What is stored and published; nothing if absent.
+    /// What is stored and, unless it is a repeat, published; nothing if absent.
     pub event: Option<ExpectedEvent>,
+    /// Whether it says the same as the sample before it, so that it is stored and not published.
+    #[serde(default)]
+    pub repeat: bool,
     /// How it is sent to a local stack.
     #[serde(default)]
     pub send: By,
@@ -96,7 +99,7 @@ impl From<&model::Message> for ExpectedEvent {
         Self {
             kind: message.kind().to_owned(),
             subject: message.subject.clone(),
-            outcome: message.outcome,
+            outcome: message.own_outcome(),
             reasons: message.data.reasons.clone(),
             unrecognized: message.data.unrecognized.clone(),
             delivery: message.expirytime.is_some(),

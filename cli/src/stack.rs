@@ -42,6 +42,8 @@ pub struct Stack {
     pub events_table: String,
     /// The table that keeps what is expected.
     pub expectations_table: String,
+    /// The table that keeps where verifications stand.
+    pub verifications_table: String,
     /// For how many days events are kept.
     pub event_retention_days: i64,
     /// For how many seconds passwords and links are kept, and may be delivered.
@@ -222,8 +224,10 @@ impl Resources {
         let parameters = stacks.stacks().iter().flat_map(|stack| stack.parameters()).filter_map(|parameter| {
             Some((parameter.parameter_key()?.to_owned(), parameter.parameter_value()?.to_owned()))
         });
-        let described = cloudformation.describe_stack_resources().stack_name(stack).send().await?;
-        let resources = described.stack_resources().iter().filter_map(|resource| {
+        // DescribeStackResources would leave out all after the hundredth.
+        let listed = cloudformation.list_stack_resources().stack_name(stack).into_paginator().items().send();
+        let listed = listed.collect::<Result<Vec<_>, _>>().await?;
+        let resources = listed.iter().filter_map(|resource| {
             let id = resource.physical_resource_id()?.to_owned();
             Some((resource.logical_resource_id()?.to_owned(), (resource.resource_type()?.to_owned(), id)))
         });
@@ -331,6 +335,7 @@ impl Resources {
             host_header: None,
             events_table: self.output("EventsTable")?,
             expectations_table: self.output("ExpectationsTable")?,
+            verifications_table: self.output("VerificationsTable")?,
             event_retention_days: self.parameter("EventRetentionDays")?.parse()?,
             perishable_seconds: self.parameter("PerishableSeconds")?.parse()?,
             message_detail: self.parameter("MessageDetail")?.to_owned(),

@@ -1,19 +1,18 @@
 //! The wallet gateway, played on this machine: an issuer with a key of its own.
 
-use std::{collections::BTreeMap, path::Path, time::SystemTime};
+use std::{collections::BTreeMap, path::Path};
 
 use anyhow::{Context as _, anyhow};
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _};
-use aws_sigv4::{
-    http_request::{SignableBody, SignableRequest, SigningSettings, sign},
-    sign::v4,
-};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::stack::{Connections, Stack};
+use crate::{
+    api,
+    stack::{Connections, Stack},
+};
 
 /// What a local stack trusts as the wallet gateway. In stack.json.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -235,37 +234,10 @@ pub async fn announce(
     let url = stack.url("expectations")?;
     let body = serde_json::to_string(announcement)?;
     let mut request = http.put(&url).header("content-type", "application/json");
-    for (name, value) in signature(stack, connections, "PUT", &url, body.as_bytes()).await? {
+    for (name, value) in api::signature(stack, connections, "PUT", &url, body.as_bytes()).await? {
         request = request.header(name, value);
     }
     let response = request.body(body).send().await.context("failed to announce what is expected")?;
     let status = response.status().as_u16();
     Ok((status, response.text().await.context("failed to read the answer to an announcement")?))
-}
-
-/// The headers by which AWS knows who calls the API.
-async fn signature(
-    stack: &Stack,
-    connections: &Connections,
-    method: &str,
-    url: &str,
-    body: &[u8],
-) -> anyhow::Result<Vec<(String, String)>> {
-    let identity = connections.credentials().await?.into();
-    let parameters = v4::SigningParams::builder()
-        .identity(&identity)
-        .region(&stack.region)
-        .name("execute-api")
-        .time(now())
-        .settings(SigningSettings::default())
-        .build()?
-        .into();
-    let signable = SignableRequest::new(method, url, std::iter::empty(), SignableBody::Bytes(body))?;
-    let (instructions, _) = sign(signable, &parameters)?.into_parts();
-    Ok(instructions.headers().map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
-}
-
-#[expect(clippy::disallowed_methods, reason = "a signature is of now")]
-fn now() -> SystemTime {
-    SystemTime::now()
 }

@@ -1,8 +1,7 @@
 """Consumes verdicts: every message once in effect, in order per verification.
 
-The effect, which here are two tables in SQLite, and the record of the event's id are one transaction. So a message that
-comes again, because a provider, the queue or an operator repeated it or because this program was killed, has no second
-effect.
+One transaction writes the effect, here two tables in SQLite, and the event's id. A message can come again: the queue or
+an operator repeats it, or this program is killed. The second time, it has no effect.
 """
 
 import argparse
@@ -18,24 +17,33 @@ from botocore.exceptions import BotoCoreError, ClientError
 import stack
 
 SCHEMA = """
--- The events that had their effect. A message with one of these ids is a repeat. Keep them for as long as messages can
--- be sent again (`callbacks replay`): as long as the events are kept.
+-- The events that were applied. A message with one of these ids is a repeat. Keep the ids for as long as the stack
+-- keeps the events: until then, `callbacks replay` can send the messages again.
 CREATE TABLE IF NOT EXISTS handled (event_id TEXT PRIMARY KEY);
--- The effect: everything that was told, in the order in which it was handled,
+-- The effect is two tables. One has every message, in the order in which it was handled.
 CREATE TABLE IF NOT EXISTS history (number INTEGER PRIMARY KEY, event_id TEXT, subject TEXT, type TEXT, outcome TEXT);
--- and the latest verdict of each verification.
-CREATE TABLE IF NOT EXISTS verifications (subject TEXT PRIMARY KEY, outcome TEXT NOT NULL, received_at TEXT NOT NULL);
+-- The other has the latest verdict of each track of a verification.
+CREATE TABLE IF NOT EXISTS verifications (
+    provider TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    track TEXT NOT NULL,
+    outcome TEXT NOT NULL,
+    sequence TEXT NOT NULL,
+    PRIMARY KEY (provider, subject, track)
+);
 """
 
-# What counts as a verdict here. More kinds and outcomes may come: what is not in these lists is kept in the history,
-# and is no verdict, whatever it may say.
+# The kinds and outcomes that count as verdicts. Later versions may add others: this consumer keeps those in the
+# history and does not act on them.
 VERDICTS = {
     "verification.identomat.session-change",
     "verification.jumio.document-verification",
     "verification.jumio.netverify-authentication",
     "verification.jumio.netverify-id",
     "verification.signicat.process-status",
+    "verification.verifyvasp.error-report",
     "verification.verifyvasp.verification-result",
+    "verification.wallet.issuance",
     "verification.wallet.verification",
 }
 OUTCOMES = {"approved", "rejected", "review", "action_required", "pending", "failed"}
@@ -47,21 +55,21 @@ log = logging.getLogger("consumer")
 
 
 def read(body: str) -> dict[str, str]:
-    """What this consumer needs of a message. Whatever else is in it, now or in a later version, it does not mind.
+    """Returns the fields of a message that this consumer needs, and ignores all others.
 
-    Raises if that is not there: such a message is none that it could ever handle.
+    Raises if one of them is missing: this consumer can never handle such a message.
     """
     event = json.loads(body)
-    fields = {name: event[name] for name in ("id", "subject", "type", "outcome")}
-    fields["received_at"] = event["data"]["received_at"]
+    fields = {name: event[name] for name in ("id", "subject", "type", "outcome", "sequence")}
+    fields.update({name: event["data"][name] for name in ("provider", "track")})
     if event["specversion"] != "1.0" or not all(isinstance(value, str) and value for value in fields.values()):
         raise ValueError("not a CloudEvent of ours")
     return fields
 
 
 def handle(database: sqlite3.Connection, event: dict[str, str]) -> str:
-    """Has the effect of a message unless it had it before. Returns what was done."""
-    with database:  # One transaction: all of it or, if anything is raised, nothing.
+    """Applies a message unless it was applied before. Returns what was done."""
+    with database:  # One transaction: it rolls back if anything is raised.
         noted = database.execute("INSERT OR IGNORE INTO handled VALUES (:id)", event)
         if noted.rowcount == 0:
             return "repeat"
@@ -72,14 +80,16 @@ def handle(database: sqlite3.Connection, event: dict[str, str]) -> str:
         )
         if not is_verdict:
             return "no verdict"
-        # What comes out of the dead letters comes late: it must not replace a later verdict.
-        database.execute(
-            "INSERT INTO verifications VALUES (:subject, :outcome, :received_at) ON CONFLICT (subject) DO UPDATE "
-            "SET outcome = excluded.outcome, received_at = excluded.received_at "
-            "WHERE excluded.received_at >= received_at",
+        # A message from the dead letters comes after newer ones of its track. It must not replace their verdict. All
+        # sequences have 16 digits, so they compare as texts.
+        stored = database.execute(
+            "INSERT INTO verifications (provider, subject, track, outcome, sequence) "
+            "VALUES (:provider, :subject, :track, :outcome, :sequence) "
+            "ON CONFLICT (provider, subject, track) DO UPDATE "
+            "SET outcome = excluded.outcome, sequence = excluded.sequence WHERE excluded.sequence > sequence",
             event,
         )
-        return event["outcome"]
+        return event["outcome"] if stored.rowcount == 1 else "superseded"
 
 
 class Consumer:

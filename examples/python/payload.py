@@ -18,17 +18,15 @@ def fetch(dynamodb, table: str, subject: str, event_id: str) -> bytes | None:
         return None
     if "parts" not in item:
         return item["body"]["B"]
-    # A body that is too large for one item. The parts' sort keys end with their numbers, so they come in order.
-    pages = dynamodb.get_paginator("query").paginate(
-        TableName=table,
-        KeyConditionExpression="pk = :subject AND begins_with(sk, :parts)",
-        ExpressionAttributeValues={":subject": {"S": subject}, ":parts": {"S": f"part#{event_id}#"}},
-        ConsistentRead=True,
-    )
-    parts = [part["body"]["B"] for page in pages for part in page["Items"]]
-    if len(parts) != int(item["parts"]["N"]):
-        raise LookupError("parts of the payload are missing: try again")
-    return b"".join(parts)
+    # A body that is too large for one item: each part is an item of its own.
+    payload = b""
+    for number in range(int(item["parts"]["N"])):
+        key = {"pk": {"S": f"{event_id}#{number:03}"}, "sk": {"S": "part"}}
+        part = dynamodb.get_item(TableName=table, Key=key, ConsistentRead=True).get("Item")
+        if part is None:
+            raise LookupError("parts of the payload are missing: try again")
+        payload += part["body"]["B"]
+    return payload
 
 
 def main() -> None:

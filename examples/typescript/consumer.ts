@@ -1,8 +1,7 @@
 // Consumes verdicts: every message once in effect, in order per verification.
 //
-// The effect, which here are two tables in SQLite, and the record of the event's id are one transaction. So a message
-// that comes again, because a provider, the queue or an operator repeated it or because this program was killed, has no
-// second effect.
+// One transaction writes the effect, here two tables in SQLite, and the event's id. A message can come again: the queue
+// or an operator repeats it, or this program is killed. The second time, it has no effect.
 
 import { DatabaseSync } from "node:sqlite";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -17,24 +16,33 @@ import {
 import { clientConfig, readStack, required } from "./stack.ts";
 
 const SCHEMA = `
--- The events that had their effect. A message with one of these ids is a repeat. Keep them for as long as messages can
--- be sent again (callbacks replay): as long as the events are kept.
+-- The events that were applied. A message with one of these ids is a repeat. Keep the ids for as long as the stack
+-- keeps the events: until then, callbacks replay can send the messages again.
 CREATE TABLE IF NOT EXISTS handled (event_id TEXT PRIMARY KEY);
--- The effect: everything that was told, in the order in which it was handled,
+-- The effect is two tables. One has every message, in the order in which it was handled.
 CREATE TABLE IF NOT EXISTS history (number INTEGER PRIMARY KEY, event_id TEXT, subject TEXT, type TEXT, outcome TEXT);
--- and the latest verdict of each verification.
-CREATE TABLE IF NOT EXISTS verifications (subject TEXT PRIMARY KEY, outcome TEXT NOT NULL, received_at TEXT NOT NULL);
+-- The other has the latest verdict of each track of a verification.
+CREATE TABLE IF NOT EXISTS verifications (
+    provider TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    track TEXT NOT NULL,
+    outcome TEXT NOT NULL,
+    sequence TEXT NOT NULL,
+    PRIMARY KEY (provider, subject, track)
+);
 `;
 
-// What counts as a verdict here. More kinds and outcomes may come: what is not in these lists is kept in the history,
-// and is no verdict, whatever it may say.
+// The kinds and outcomes that count as verdicts. Later versions may add others: this consumer keeps those in the
+// history and does not act on them.
 const VERDICTS = new Set([
   "verification.identomat.session-change",
   "verification.jumio.document-verification",
   "verification.jumio.netverify-authentication",
   "verification.jumio.netverify-id",
   "verification.signicat.process-status",
+  "verification.verifyvasp.error-report",
   "verification.verifyvasp.verification-result",
+  "verification.wallet.issuance",
   "verification.wallet.verification",
 ]);
 const OUTCOMES = new Set(["approved", "rejected", "review", "action_required", "pending", "failed"]);
@@ -42,13 +50,15 @@ const OUTCOMES = new Set(["approved", "rejected", "review", "action_required", "
 // How long the queue may let us wait for a message, and so how long SIGTERM may have to wait.
 const WAIT_SECONDS = 3;
 
-/** What this consumer needs of a message. Whatever else is in it, now or in a later version, it does not mind. */
+/** The fields of a message that this consumer needs. It ignores all others. */
 interface Event {
   readonly id: string;
+  readonly provider: string;
   readonly subject: string;
+  readonly track: string;
   readonly type: string;
   readonly outcome: string;
-  readonly receivedAt: string;
+  readonly sequence: string;
 }
 
 /** Whether the database failed, rather than refused what a message would put into it (SQLITE_CONSTRAINT). */
@@ -57,12 +67,12 @@ function isDatabaseFailure(error: unknown): boolean {
   return code === "ERR_SQLITE_ERROR" && ((errcode ?? 0) & 0xff) !== 19;
 }
 
-/** Reads a message. Throws if what is needed is not there: such a message is none that it could ever handle. */
+/** Reads a message. Throws if a field is missing: this consumer can never handle such a message. */
 function read(body: string | undefined): Event {
-  // The type is a hope; the next lines make sure.
-  const event = JSON.parse(body ?? "") as Partial<Event> & { specversion?: unknown; data?: { received_at?: string } };
-  const { id, subject, type, outcome, data } = event;
-  const fields = { id, subject, type, outcome, receivedAt: data?.received_at };
+  // Nothing has checked this type yet. The next lines do.
+  const event = JSON.parse(body ?? "") as Partial<Event> & { specversion?: unknown; data?: Partial<Event> };
+  const { id, subject, type, outcome, sequence, data } = event;
+  const fields = { id, provider: data?.provider, subject, track: data?.track, type, outcome, sequence };
   const areTexts = Object.values(fields).every((value) => typeof value === "string" && value !== "");
   if (event.specversion !== "1.0" || !areTexts) throw new Error("not a CloudEvent of ours");
   return fields as Event;
@@ -154,7 +164,7 @@ class Consumer {
     return true;
   }
 
-  /** Has the effect of a message unless it had it before. Returns what was done. */
+  /** Applies a message unless it was applied before. Returns what was done. */
   private handle(event: Event): string {
     const isVerdict = VERDICTS.has(event.type) && OUTCOMES.has(event.outcome);
     const outcome = isVerdict ? event.outcome : "none";
@@ -165,19 +175,20 @@ class Consumer {
         .prepare("INSERT INTO history (event_id, subject, type, outcome) VALUES (?, ?, ?, ?)")
         .run(event.id, event.subject, event.type, outcome);
       if (!isVerdict) return "no verdict";
-      // What comes out of the dead letters comes late: it must not replace a later verdict.
-      this.database
+      // A message from the dead letters comes after newer ones of its track. It must not replace their verdict. All
+      // sequences have 16 digits, so they compare as texts.
+      const stored = this.database
         .prepare(
-          `INSERT INTO verifications VALUES (?, ?, ?) ON CONFLICT (subject) DO UPDATE
-           SET outcome = excluded.outcome, received_at = excluded.received_at
-           WHERE excluded.received_at >= received_at`,
+          `INSERT INTO verifications (provider, subject, track, outcome, sequence) VALUES (?, ?, ?, ?, ?)
+           ON CONFLICT (provider, subject, track) DO UPDATE
+           SET outcome = excluded.outcome, sequence = excluded.sequence WHERE excluded.sequence > sequence`,
         )
-        .run(event.subject, outcome, event.receivedAt);
-      return outcome;
+        .run(event.provider, event.subject, event.track, outcome, event.sequence);
+      return Number(stored.changes) === 1 ? outcome : "superseded";
     });
   }
 
-  /** All of it or, if anything is thrown, nothing. */
+  /** Commits what the work did, or rolls it back if it throws. */
   private transaction<T>(work: () => T): T {
     this.database.exec("BEGIN IMMEDIATE");
     try {

@@ -2,7 +2,7 @@
 // It is personal data. See docs/payload.md.
 
 import { parseArgs } from "node:util";
-import { DynamoDBClient, GetItemCommand, paginateQuery } from "@aws-sdk/client-dynamodb";
+import { DynamoDBClient, GetItemCommand } from "@aws-sdk/client-dynamodb";
 import { clientConfig, readStack, required } from "./stack.ts";
 
 /** The payload of the message with this subject and id. Undefined if it is not kept any more. */
@@ -16,19 +16,16 @@ export async function fetchPayload(
   const { Item: item } = await dynamodb.send(new GetItemCommand({ TableName: table, Key: key, ConsistentRead: true }));
   if (item === undefined) return undefined;
   if (item["parts"]?.N === undefined) return item["body"]?.B;
-  // A body that is too large for one item. The parts' sort keys end with their numbers, so they come in order.
-  const pages = paginateQuery(
-    { client: dynamodb },
-    {
-      TableName: table,
-      KeyConditionExpression: "pk = :subject AND begins_with(sk, :parts)",
-      ExpressionAttributeValues: { ":subject": { S: subject }, ":parts": { S: `part#${eventId}#` } },
-      ConsistentRead: true,
-    },
-  );
+  // A body that is too large for one item: each part is an item of its own.
   const parts: Uint8Array[] = [];
-  for await (const page of pages) for (const part of page.Items ?? []) if (part["body"]?.B) parts.push(part["body"].B);
-  if (parts.length !== Number(item["parts"].N)) throw new Error("parts of the payload are missing: try again");
+  for (let number = 0; number < Number(item["parts"].N); number++) {
+    const key = { pk: { S: `${eventId}#${String(number).padStart(3, "0")}` }, sk: { S: "part" } };
+    const { Item: part } = await dynamodb.send(
+      new GetItemCommand({ TableName: table, Key: key, ConsistentRead: true }),
+    );
+    if (part?.["body"]?.B === undefined) throw new Error("parts of the payload are missing: try again");
+    parts.push(part["body"].B);
+  }
   return Buffer.concat(parts);
 }
 

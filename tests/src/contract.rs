@@ -42,7 +42,7 @@ pub static MESSAGE_KINDS: LazyLock<BTreeMap<String, MessageKind>> = LazyLock::ne
         let schema = schema(&name, provider, &kind, &sources);
         let (open, closed) = (open(schema.clone()), closed(schema));
         let kind = MessageKind {
-            outcomes: names(&kind),
+            outcomes: kind.outcomes.iter().map(|outcome| outcome.as_str()).collect(),
             is_delivery: kind.is_delivery,
             relied_on: validator(&open),
             sent: validator(&closed),
@@ -105,7 +105,7 @@ pub fn validator(schema: &Value) -> Validator {
 /// What a message of this kind looks like.
 fn schema(name: &str, provider: ProviderName, kind: &KindSchema, sources: &BTreeSet<&str>) -> Value {
     let mut schema = envelope();
-    let outcomes = names(kind);
+    let outcomes: BTreeSet<&str> = kind.published.iter().map(|outcome| outcome.as_str()).collect();
     let event_type = format!("verification.{name}");
     schema["title"] = json!(event_type);
 
@@ -136,10 +136,6 @@ fn schema(name: &str, provider: ProviderName, kind: &KindSchema, sources: &BTree
         remove(&mut schema, "expirytime");
     }
     schema
-}
-
-fn names(kind: &KindSchema) -> BTreeSet<&'static str> {
-    kind.outcomes.iter().map(|outcome| outcome.as_str()).collect()
 }
 
 fn envelope() -> Value {

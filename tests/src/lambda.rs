@@ -106,6 +106,13 @@ impl Function {
         }
     }
 
+    /// The same function, with another value of a variable.
+    #[must_use]
+    pub fn with_variable(mut self, name: &str, value: &str) -> Self {
+        self.environment.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
     /// Invokes the function with this event, and returns what it answers.
     ///
     /// # Errors

@@ -10,6 +10,7 @@ mod providers;
 mod proxy;
 pub mod python;
 mod schemathesis;
+mod system;
 
 pub use command::callbacks;
 pub use database::Database;
@@ -18,6 +19,9 @@ pub use gateway::{
 };
 pub use lambda::{Crashed, Function};
 pub use mapping::{QueueMapping, StreamMapping, receive_now};
-pub use providers::{CODE, FUNCTIONS, ISSUER, IssuersKeys, Unknown, answer, local_time, max_body_bytes, samples};
+pub use providers::{
+    CODE, FUNCTIONS, ISSUER, IssuersKeys, Unknown, answer, local_time, max_body_bytes, message_of, samples,
+};
 pub use proxy::{Fault, Proxy};
 pub use schemathesis::schemathesis;
+pub use system::{Answer, Hosted, System, free_port};

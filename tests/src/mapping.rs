@@ -136,8 +136,8 @@ impl StreamMapping {
                 "shardId": "shardId-00000000000000000000-00000000",
                 "startSequenceNumber": sequence_number(batch.first()),
                 "endSequenceNumber": sequence_number(batch.last()),
-                "approximateArrivalOfFirstRecord": "2026-01-31T00:00:00Z",
-                "approximateArrivalOfLastRecord": "2026-01-31T00:00:00Z",
+                "approximateArrivalOfFirstRecord": runtime::now(),
+                "approximateArrivalOfLastRecord": runtime::now(),
                 "batchSize": batch.len(),
                 "streamArn": self.stream_arn,
             }

@@ -1,6 +1,7 @@
 //! The providers by their functions' names, with the secrets of the local stack.
 
 use std::{
+    borrow::Cow,
     net::IpAddr,
     sync::{Arc, LazyLock},
     time::Duration,
@@ -13,8 +14,8 @@ use cli::{
 use identomat::Identomat;
 use jumio::Jumio;
 use model::{
-    EventStore, Expectation, Expectations as _, MemoryExpectations, Networks, Provider, ProviderName, SecretPair,
-    Timestamp, Unrecognized, schema::KindSchema,
+    Course, EventStore, Expectation, Expectations as _, MemoryExpectations, Message, MessageDetail, Networks, Provider,
+    ProviderName, SecretPair, StoredEvent, Timestamp, Unrecognized, schema::KindSchema,
 };
 use runtime::{Cached, Error, GatewayRequest, GatewayResponse, LookUp};
 use signicat_assure::SignicatAssure;
@@ -47,7 +48,10 @@ pub async fn answer(
     event: &str,
     now: Timestamp,
 ) -> Result<GatewayResponse, Unknown> {
-    let request: GatewayRequest = serde_json::from_str(event).expect("an API Gateway event");
+    // The samples have a time of their own, and the gateway would have this one.
+    let (sampled, now_text) = (local_time().as_millisecond().to_string(), now.as_millisecond().to_string());
+    let event = if now == local_time() { Cow::Borrowed(event) } else { event.replace(&sampled, &now_text).into() };
+    let request: GatewayRequest = serde_json::from_str(&event).expect("an API Gateway event");
     let secret = SecretPair::new(&format!("local-{function}-secret"), None).unwrap();
     Ok(match function {
         "identomat" => runtime::answer(&Identomat::new(secret), store, request, now).await,
@@ -61,6 +65,16 @@ pub async fn answer(
         }
         _ => return Err(Unknown),
     })
+}
+
+/// The message of an event that is the first of its track.
+///
+/// # Panics
+/// If nothing is published of it: it expired before it was received.
+#[must_use]
+pub fn message_of(event: &StoredEvent, detail: MessageDetail) -> Message {
+    let decided = Course::default().decide(event, event.received_at);
+    Message::new(event, &decided.published.expect("the first of its track is news"), detail)
 }
 
 /// The largest body that a function takes in, in bytes.

@@ -45,6 +45,7 @@ async fn consumers_do_what_their_readmes_say() {
         killed_and_repeated_to_it_has_every_effect_once_and_in_order(&scene, example).await;
         told_to_end_it_finishes_the_message_in_hand_and_gives_the_others_back(&scene, example).await;
         what_it_does_not_know_is_no_verdict_and_what_it_cannot_read_becomes_a_dead_letter(&scene, example).await;
+        the_verdict_of_a_track_is_the_one_with_the_highest_sequence(&scene, example).await;
     }
     payloads_are_fetched_as_they_came(&scene, &examples).await;
     a_full_message_carries_the_payload_or_says_that_it_does_not(&scene).await;
@@ -136,8 +137,7 @@ impl Example {
 
     /// A run of the consumer with these arguments beside its database. Its end ends it.
     fn start(&self, scene: &Scene, arguments: &[&str]) -> Child {
-        let log = File::options().create(true).append(true).open(scene.folder.join(format!("{}.log", self.name)));
-        let log = log.unwrap();
+        let log = File::options().create(true).append(true).open(self.log(scene)).unwrap();
         let mut command = scene.command(&self.consumer);
         command.arg("--database").arg(self.database(scene)).args(arguments);
         command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap()
@@ -145,6 +145,18 @@ impl Example {
 
     fn database(&self, scene: &Scene) -> PathBuf {
         scene.folder.join(format!("{}.sqlite", self.name))
+    }
+
+    /// What its runs printed.
+    fn log(&self, scene: &Scene) -> PathBuf {
+        scene.folder.join(format!("{}.log", self.name))
+    }
+
+    /// The verdicts that it holds of a subject, as [`verdict_row`] has them.
+    fn verdicts(&self, scene: &Scene, subject: &str) -> Vec<(String, String, String)> {
+        let database = Connection::open(self.database(scene)).unwrap();
+        let columns = "provider || ' ' || track, outcome, sequence";
+        rows(&database, &format!("SELECT {columns} FROM verifications WHERE subject = '{subject}' ORDER BY 1"))
     }
 
     /// What it did so far: subject, id and outcome, in the order in which it was done.
@@ -217,7 +229,7 @@ async fn killed_and_repeated_to_it_has_every_effect_once_and_in_order(scene: &Sc
 async fn told_to_end_it_finishes_the_message_in_hand_and_gives_the_others_back(scene: &Scene, example: &Example) {
     let id = |n: usize| format!("ended-{n}-{}", example.name);
     for n in 0..6 {
-        scene.send(&id(n), &verdict(&id(n), &id(n), "2026-01-31T00:00:00.000Z").to_string()).await;
+        scene.send(&id(n), &verdict(&id(n), &id(n), 1).to_string()).await;
     }
     let before = example.history(scene).len();
     let lock = locked(&example.database(scene));
@@ -247,34 +259,29 @@ async fn what_it_does_not_know_is_no_verdict_and_what_it_cannot_read_becomes_a_d
     let mut message = |subject: &str, change: Value| {
         sent += 1;
         let subject = format!("{subject}-{}", example.name);
-        let mut message = verdict(&format!("{sent}-{subject}"), &subject, "2026-01-31T10:00:00.000Z");
-        for (name, value) in change.as_object().unwrap() {
-            message[name] = value.clone();
-        }
+        let message = with(verdict(&format!("{sent}-{subject}"), &subject, 1), &change);
         (subject, message.to_string())
     };
-    let received_at =
-        |time: &str| json!({ "data": { "provider": "example", "reasons": [], "received_at": time, "details": {} } });
     let known = message("known", json!({}));
     let unreadable = (format!("unreadable-{}", example.name), "not even JSON".to_owned());
     let behind_unreadable = (unreadable.0.clone(), message("unreadable", json!({})).1);
     let without_subject = message("without-subject", json!({ "subject": null }));
-    let later = message("late", received_at("2026-01-31T10:05:00.000Z"));
-    let earlier = message("late", json!({ "outcome": "rejected" }));
+    let without_sequence = message("without-sequence", json!({ "sequence": null }));
+    let without_track = message("without-track", json!({ "data": { "track": null } }));
     let new_kind = json!({ "type": "verification.oracle.prophecy", "assurance": "omen", "since": { "version": 9 } });
     let new_kind = message("new-kind", new_kind);
     let new_outcome = message("new-outcome", json!({ "outcome": "postponed" }));
     let unrecognized = json!({ "type": "verification.jumio.unrecognized", "outcome": "none" });
     let unrecognized = message("unrecognized", unrecognized);
     let last = message("last", json!({}));
-    let dead = [&unreadable, &behind_unreadable, &without_subject];
+    let dead = [&unreadable, &behind_unreadable, &without_subject, &without_sequence, &without_track];
     for (group, body) in [
         &known,
         &unreadable,
         &behind_unreadable,
         &without_subject,
-        &later,
-        &earlier,
+        &without_sequence,
+        &without_track,
         &new_kind,
         &new_outcome,
         &unrecognized,
@@ -304,24 +311,90 @@ async fn what_it_does_not_know_is_no_verdict_and_what_it_cannot_read_becomes_a_d
     let subject = |(subject, _): &(String, String)| subject.clone();
     let expected = [
         (subject(&known), "approved"),
-        (subject(&later), "approved"),
-        (subject(&earlier), "rejected"),
         (subject(&new_kind), "none"),
         (subject(&new_outcome), "none"),
         (subject(&unrecognized), "none"),
         (subject(&last), "approved"),
     ];
     assert_eq!(outcomes, expected.map(|(subject, outcome)| (subject, outcome.to_owned())));
-    let database = Connection::open(example.database(scene)).unwrap();
-    let query = "SELECT subject, outcome, received_at FROM verifications ORDER BY subject";
-    let standing: BTreeMap<String, String> =
-        rows(&database, query).into_iter().map(|(subject, outcome, _)| (subject, outcome)).collect();
-    assert_eq!(standing[&later.0], "approved", "a late message replaces nothing");
-    assert!([&new_kind, &new_outcome, &unrecognized].iter().all(|(subject, _)| !standing.contains_key(subject)));
+    for (subject, _) in [&new_kind, &new_outcome, &unrecognized] {
+        assert!(example.verdicts(scene, subject).is_empty(), "{subject}");
+    }
+    for (subject, _) in [&known, &last] {
+        assert_eq!(example.verdicts(scene, subject).len(), 1, "{subject}");
+    }
 
     // What came behind it stayed behind it.
     let letters = scene.take(&scene.stack.verification_dead_letters_url, dead.len()).await;
     assert_eq!(letters, dead.map(|(_, body)| body.clone()));
+    scene.assert_empty().await;
+}
+
+async fn the_verdict_of_a_track_is_the_one_with_the_highest_sequence(scene: &Scene, example: &Example) {
+    // All have the same times: a consumer that compares those fails here.
+    const NINTH: u64 = 1_769_817_600_009;
+    const TENTH: u64 = NINTH + 1;
+    let track = "netverify-authentication";
+    let outcome = |outcome: &str| json!({ "outcome": outcome });
+    let issuance = |template: &str, outcome: &str| {
+        json!({
+            "source": "/callbacks/wallet/issuance", "type": "verification.wallet.issuance", "outcome": outcome,
+            "data": { "provider": "wallet", "track": format!("issuance/{template}") },
+        })
+    };
+    let late = json!({ "outcome": "none", "data": { "reported_outcome": "failed", "late": true } });
+    let conflict = json!({
+        "outcome": "review",
+        "data": { "previous_outcome": "approved", "reported_outcome": "rejected", "conflict": true },
+    });
+    let of_jumio = |outcome: &str, sequence: u64| vec![verdict_row("jumio", track, outcome, sequence)];
+    // For each subject: what is sent, in this order, and the verdicts that are stored then.
+    let cases = [
+        ("newer", vec![(NINTH, outcome("approved")), (TENTH, outcome("rejected"))], of_jumio("rejected", TENTH)),
+        // As from the dead letters.
+        ("older", vec![(TENTH, outcome("rejected")), (NINTH, outcome("approved"))], of_jumio("rejected", TENTH)),
+        ("equal", vec![(TENTH, outcome("rejected")), (TENTH, outcome("approved"))], of_jumio("rejected", TENTH)),
+        ("late", vec![(NINTH, outcome("approved")), (TENTH, late)], of_jumio("approved", NINTH)),
+        ("conflict", vec![(NINTH, outcome("approved")), (TENTH, conflict)], of_jumio("review", TENTH)),
+        (
+            "tracks",
+            vec![
+                (TENTH, issuance("1", "approved")),
+                (NINTH, issuance("2", "failed")),
+                // And another provider that has the same reference.
+                (NINTH, outcome("rejected")),
+            ],
+            vec![
+                verdict_row("jumio", track, "rejected", NINTH),
+                verdict_row("wallet", "issuance/1", "approved", TENTH),
+                verdict_row("wallet", "issuance/2", "failed", NINTH),
+            ],
+        ),
+    ];
+    let before = example.history(scene).len();
+    let subject = |name: &str| format!("{name}-{}", example.name);
+    let mut sent = BTreeMap::new();
+    for (name, messages, _) in &cases {
+        for (number, (sequence, change)) in messages.iter().enumerate() {
+            let id = format!("{number}-{}", subject(name));
+            let message = with(verdict(&id, &subject(name), *sequence), change);
+            scene.send(&subject(name), &message.to_string()).await;
+            sent.insert(id, message["outcome"].as_str().unwrap().to_owned());
+        }
+    }
+    scene.run(example, &["--stack", &scene.stack_file("stack", None), "--until-empty"]).await;
+
+    for (name, _, expected) in &cases {
+        assert_eq!(example.verdicts(scene, &subject(name)), *expected, "{name}");
+    }
+    // What replaces nothing is in the history all the same, and the consumer says so.
+    let history = example.history(scene).split_off(before);
+    assert_eq!(history.into_iter().map(|(_, id, outcome)| (id, outcome)).collect::<BTreeMap<_, _>>(), sent);
+    let log = fs::read_to_string(example.log(scene)).unwrap();
+    let superseded = log.lines().filter(|line| line.starts_with("superseded "));
+    let superseded: BTreeSet<&str> = superseded.filter_map(|line| line.rsplit(' ').next()).collect();
+    let expected = ["older", "equal"].map(|name| format!("1-{}", subject(name)));
+    assert_eq!(superseded, expected.iter().map(String::as_str).collect(), "{log}");
     scene.assert_empty().await;
 }
 
@@ -379,7 +452,7 @@ async fn payloads_are_fetched_as_they_came(scene: &Scene, examples: &[Example]) 
     let (_, id, _) = sent.iter().find(|(subject, ..)| subject == "large").unwrap();
     let delete = stack.connect().await.dynamodb.delete_item().table_name(&stack.events_table);
     let text = |text: String| aws_sdk_dynamodb::types::AttributeValue::S(text);
-    delete.key("pk", text("large".to_owned())).key("sk", text(format!("part#{id}#003"))).send().await.unwrap();
+    delete.key("pk", text(format!("{id}#003"))).key("sk", text("part".to_owned())).send().await.unwrap();
     for example in examples {
         let fetched = fetch(example, "large", id).await;
         assert!(!fetched.status.success() && fetched.stdout.is_empty(), "{}", example.name);
@@ -477,9 +550,10 @@ async fn passwords_are_sent_once_or_not_at_all(scene: &Scene, python: &Example) 
         let delivery = json!({
             "specversion": "1.0", "id": id, "source": "/callbacks/identomat", "type": "verification.identomat.one-time-password",
             "subject": id, "time": "2026-01-31T00:00:00.000Z", "expirytime": expires, "datacontenttype": "application/json",
-            "outcome": "none", "assurance": "shared_secret",
+            "sequence": format!("{:016}", 1), "outcome": "none", "assurance": "shared_secret",
             "data": {
-                "provider": "identomat", "reasons": [], "received_at": "2026-01-31T00:00:00.000Z",
+                "provider": "identomat", "track": "one-time-password", "reasons": [],
+                "received_at": "2026-01-31T00:00:00.000Z",
                 "details": { "by": by, "to": "+000000002", "text": "Your code is 000002" },
             },
         });
@@ -653,13 +727,36 @@ impl Scene {
     }
 }
 
-fn verdict(id: &str, subject: &str, received_at: &str) -> Value {
+/// A message that says `approved`, on the track `netverify-authentication`.
+fn verdict(id: &str, subject: &str, sequence: u64) -> Value {
     json!({
         "specversion": "1.0", "id": id, "source": "/callbacks/jumio", "type": "verification.jumio.netverify-authentication",
-        "subject": subject, "time": received_at, "datacontenttype": "application/json",
-        "outcome": "approved", "assurance": "source_address",
-        "data": { "provider": "jumio", "reasons": [], "received_at": received_at, "details": {} },
+        "subject": subject, "time": "2026-01-31T00:00:00.000Z", "datacontenttype": "application/json",
+        "sequence": format!("{sequence:016}"), "outcome": "approved", "assurance": "source_address",
+        "data": {
+            "provider": "jumio", "track": "netverify-authentication", "reasons": [],
+            "received_at": "2026-01-31T00:00:00.000Z", "details": { "transaction_result": "PASSED" },
+        },
     })
+}
+
+/// A message with other members in place of its own, or beside them.
+fn with(message: Value, change: &Value) -> Value {
+    match (message, change) {
+        (Value::Object(mut members), Value::Object(changes)) => {
+            for (name, change) in changes {
+                let member = members.remove(name).unwrap_or_default();
+                members.insert(name.clone(), with(member, change));
+            }
+            Value::Object(members)
+        }
+        _ => change.clone(),
+    }
+}
+
+/// A verdict that a consumer holds: provider and track, outcome, sequence.
+fn verdict_row(provider: &str, track: &str, outcome: &str, sequence: u64) -> (String, String, String) {
+    (format!("{provider} {track}"), outcome.to_owned(), format!("{sequence:016}"))
 }
 
 /// Locks a consumer's database, for as long as this is kept and the consumer has patience, which is five seconds.

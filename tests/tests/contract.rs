@@ -94,9 +94,9 @@ fn of_a_later_version() -> Value {
     json!({
         "specversion": "1.0", "id": "0", "source": "/callbacks/elsewhere", "type": "verification.wallet.verification",
         "subject": "s", "time": "2026-01-31T00:00:00.000Z", "datacontenttype": "application/json",
-        "outcome": "paused", "assurance": "oracle", "new": 1,
+        "sequence": "0001769817600000", "outcome": "paused", "assurance": "oracle", "new": 1,
         "data": {
-            "provider": "wallet", "reasons": ["new"], "received_at": "2026-01-31T00:00:00.000Z", "new": {},
+            "provider": "wallet", "track": "verification", "previous_outcome": "paused", "reasons": ["new"], "received_at": "2026-01-31T00:00:00.000Z", "new": {},
             "details": { "new": null, "credentials": { "1": { "verdict": "paused", "until": "tomorrow" } } },
         },
     })
@@ -134,7 +134,9 @@ fn what_consumers_rely_on_is_required() {
     assert!(!change("/time", json!("yesterday")));
     assert!(!change("/type", json!("verification.wallet.issuance")));
     assert!(!change("/data/details", json!({})));
-    for attribute in ["specversion", "id", "source", "type", "subject", "time", "outcome", "assurance", "data"] {
+    for attribute in
+        ["specversion", "id", "source", "type", "subject", "time", "sequence", "outcome", "assurance", "data"]
+    {
         let mut message = of_a_later_version();
         message.as_object_mut().unwrap().remove(attribute);
         assert!(!relied_on.is_valid(&message), "{attribute}");

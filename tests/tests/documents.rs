@@ -209,7 +209,7 @@ fn every_function_and_route_is_hardened_alike() {
         assert!(globals.contains(setting), "{setting}");
     }
     let functions = template.of_type("AWS::Serverless::Function");
-    assert_eq!(functions.len(), 9);
+    assert_eq!(functions.len(), 10);
     for (name, block) in functions {
         let name = name.strip_suffix("Function").unwrap();
         assert_eq!(value(block, "LogGroup"), Some(format!("!Ref {name}Logs").as_str()));
@@ -262,10 +262,10 @@ fn the_access_log_says_nothing_of_path_query_headers_or_body() {
 fn whatever_keeps_something_is_encrypted_with_the_key_of_the_stack() {
     let template = Template::read();
     for (resource_type, property, number) in [
-        ("AWS::DynamoDB::Table", "KMSMasterKeyId: !GetAtt Key.Arn", 2),
+        ("AWS::DynamoDB::Table", "KMSMasterKeyId: !GetAtt Key.Arn", 3),
         ("AWS::SQS::Queue", "KmsMasterKeyId: !GetAtt Key.Arn", 7),
         ("AWS::SecretsManager::Secret", "KmsKeyId: !GetAtt Key.Arn", 4),
-        ("AWS::Logs::LogGroup", "KmsKeyId: !GetAtt Key.Arn", 10),
+        ("AWS::Logs::LogGroup", "KmsKeyId: !GetAtt Key.Arn", 11),
         ("AWS::SNS::Topic", "KmsMasterKeyId: !Ref Key", 1),
     ] {
         let resources = template.of_type(resource_type);

@@ -5,7 +5,6 @@
 //! mappings are those of the tests, since the emulator's get failures wrong.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
     ops::Range,
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     time::Duration,
@@ -13,15 +12,11 @@ use std::{
 
 use cli::{
     local::{Folder, Lifetime, LocalStack},
-    sample::{ExpectedEvent, Sample},
-    stack::{Connections, Stack},
-    tail,
+    sample::Sample,
 };
-use model::{Message, StoredEvent};
 use reqwest::Client;
 use serde_json::Value;
-use tests::{Crashed, FUNCTIONS, Fault, Function, Proxy, QueueMapping, StreamMapping, callbacks, receive_now};
-use tokio::sync::Mutex;
+use tests::{Answer, FUNCTIONS, Fault, Hosted, System, callbacks, free_port};
 
 /// Longer than any function waits for a call.
 const TOO_LONG: Duration = Duration::from_secs(5);
@@ -41,10 +36,11 @@ const FAULTS: [Fault; 8] = [
 /// Only the first call, which the SDK tries again; or all until the fault is lifted.
 const CALLS: [Range<usize>; 2] = [0..1, 0..usize::MAX];
 
-const INSERT: [&str; 2] = ["PutItem", "TransactWriteItems"];
+const INSERT: [&str; 1] = ["PutItem"];
 const SPILL: &str = "SendMessage";
 const LOOK_UPS: [&str; 2] = ["GetSecretValue", "GetItem"];
 const PUBLISH: [&str; 1] = ["SendMessageBatch"];
+const ROWS: [&str; 2] = ["BatchGetItem", "UpdateItem"];
 
 /// One stack for everything, as each part leaves it empty for the next.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -59,224 +55,6 @@ async fn whatever_fails_nothing_acknowledged_is_lost_and_nothing_is_doubled() {
     faults_of_the_publisher(&mut system).await;
     a_record_that_cannot_be_published_holds_nothing_up(&mut system).await;
     functions_killed_at_random_moments(&mut system).await;
-}
-
-/// The functions of a local stack, each with a proxy of its own, and what was sent to them.
-struct System<'a> {
-    stack: &'a Stack,
-    connections: Connections,
-    providers: BTreeMap<&'static str, Hosted>,
-    drain: Hosted,
-    publisher: Hosted,
-    stream: Mutex<StreamMapping>,
-    spill: QueueMapping,
-    /// What is expected of each callback that was acknowledged, by its subject.
-    acknowledged: BTreeMap<String, Vec<ExpectedEvent>>,
-    next_subject: AtomicUsize,
-}
-
-/// A function and what stands between it and AWS.
-struct Hosted {
-    function: Function,
-    proxy: Proxy,
-}
-
-impl Hosted {
-    async fn of(stack: &Stack, name: &str) -> Self {
-        let proxy = Proxy::start(stack.endpoint_url.clone().unwrap()).await;
-        Self { function: Function::of(stack, name, &proxy.endpoint_url).await, proxy }
-    }
-}
-
-/// What the provider got for a callback.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Answer {
-    /// Its success.
-    Acknowledged,
-    /// 503, or nothing at all: it has to come again.
-    ComeAgain,
-}
-
-impl<'a> System<'a> {
-    async fn of(stack: &'a Stack) -> Self {
-        let mut providers = BTreeMap::new();
-        for name in FUNCTIONS {
-            providers.insert(name, Hosted::of(stack, name).await);
-        }
-        Self {
-            stack,
-            connections: stack.connect().await,
-            providers,
-            drain: Hosted::of(stack, "spill-drain").await,
-            publisher: Hosted::of(stack, "publisher").await,
-            stream: Mutex::new(StreamMapping::take_over(stack).await),
-            spill: QueueMapping::take_over(stack).await,
-            acknowledged: BTreeMap::new(),
-            next_subject: AtomicUsize::new(0),
-        }
-    }
-
-    /// Callbacks of a function, of each sample that has a verdict, about one verification that no other callback is about.
-    async fn callbacks(&self, function: &str, http: &Client) -> Vec<Sample> {
-        let subject = format!("faults-{}", self.next_subject.fetch_add(1, Ordering::Relaxed));
-        let samples = Sample::all_of(&cli::project_root().unwrap(), function).unwrap().into_iter();
-        let mut callbacks: Vec<Sample> = Vec::new();
-        for sample in samples.filter_map(|sample| sample.about(&subject)) {
-            // What is the same event as another does not make another, and news that can recur do when they come again.
-            let is_news = callbacks.iter().all(|other| other.expect.event != sample.expect.event)
-                && (sample.expect.event.as_ref().unwrap().kind != "identomat.session-change" || callbacks.is_empty());
-            if is_news && sample.expect.send == cli::sample::By::Http && callbacks.len() < 4 {
-                callbacks.push(sample.prepared(http, self.stack, &self.connections).await.unwrap());
-            }
-        }
-        assert!(!callbacks.is_empty(), "{function}");
-        callbacks
-    }
-
-    /// Sends a callback to its function.
-    async fn send(&self, callback: &Sample) -> Answer {
-        let mut event: Value = serde_json::from_str(&callback.text).unwrap();
-        // As the gateway on this machine would say.
-        event["requestContext"]["http"]["sourceIp"] = "127.0.0.1".into();
-        match self.providers[callback.function.as_str()].function.invoke(&event.to_string()).await {
-            Ok(answer) if answer["statusCode"] == 200 => {
-                let body: Value = serde_json::from_str(answer["body"].as_str().unwrap()).unwrap();
-                assert_eq!(body, callback.expect.body);
-                Answer::Acknowledged
-            }
-            Ok(answer) => {
-                assert_eq!(
-                    (&answer["statusCode"], &answer["body"]),
-                    (&503.into(), &"{}".into()),
-                    "{}",
-                    callback.name()
-                );
-                assert!(answer["headers"]["retry-after"].is_string());
-                Answer::ComeAgain
-            }
-            // API Gateway answers 500 for the function.
-            Err(Crashed(_)) => Answer::ComeAgain,
-        }
-    }
-
-    /// Notes that a callback was acknowledged, so that it is looked for.
-    fn note(&mut self, callback: &Sample) {
-        let expected = callback.expect.event.clone().unwrap();
-        let of_subject = self.acknowledged.entry(expected.subject.clone()).or_default();
-        if !of_subject.contains(&expected) {
-            of_subject.push(expected);
-        }
-    }
-
-    /// Sends what was not acknowledged until it is, as a provider that tries again would.
-    async fn send_until_acknowledged(&mut self, callback: &Sample) {
-        for _ in 0..10 {
-            if self.send(callback).await == Answer::Acknowledged {
-                self.note(callback);
-                return;
-            }
-            // A secret that could not be looked up is looked up again after a while; at the start of a process, at once.
-            self.providers[callback.function.as_str()].function.end().await;
-        }
-        panic!("{} is not acknowledged although nothing fails", callback.name());
-    }
-
-    /// Lets the drain and the publisher deal with all there is, and checks what was promised: each acknowledged callback is in the table once, and in its queue
-    /// at least once, always with the same id, in the order in which the table got the events of a verification; and there is nothing else.
-    async fn reconcile(&mut self, what: &str) {
-        for _ in 0..60 {
-            if self.spill.run(&self.drain.function).await {
-                break;
-            }
-            tokio::time::sleep(Duration::from_secs(1)).await;
-        }
-        let mut stream = self.stream.lock().await;
-        stream.run(&self.publisher.function).await;
-
-        let stored = self.stored().await;
-        let mut of_subject = BTreeMap::<&str, Vec<ExpectedEvent>>::new();
-        for event in &stored {
-            of_subject.entry(event.subject.as_str()).or_default().push(ExpectedEvent::from(event));
-        }
-        for (subject, expected) in &self.acknowledged {
-            let found = of_subject.remove(subject.as_str()).unwrap_or_default();
-            let count = |event: &ExpectedEvent| found.iter().filter(|other| *other == event).count();
-            assert!(
-                found.len() == expected.len() && expected.iter().all(|event| count(event) == 1),
-                "{what}: {expected:?} {found:?}"
-            );
-        }
-        assert!(of_subject.is_empty(), "{what}: what nobody sent is stored: {of_subject:?}");
-
-        let received = self.received().await;
-        let mut ids = BTreeSet::new();
-        let mut in_order = BTreeMap::<&str, Vec<&str>>::new();
-        for message in &received {
-            if ids.insert(message.id.as_str()) {
-                in_order.entry(message.subject.as_str()).or_default().push(&message.id);
-            }
-        }
-        assert_eq!(ids, stored.iter().map(|event| event.id.as_str()).collect(), "{what}: sent is what is stored");
-        let mut inserted = BTreeMap::<&str, Vec<&str>>::new();
-        let of_this_part = stream.inserts().iter().filter(|(_, id)| ids.contains(id.as_str()));
-        for (subject, id) in of_this_part {
-            inserted.entry(subject.as_str()).or_default().push(id);
-        }
-        let is_verdict = |event: &&StoredEvent| !event.is_delivery();
-        let with_deliveries: BTreeSet<&str> =
-            stored.iter().filter(|event| !is_verdict(event)).map(|event| event.subject.as_str()).collect();
-        for (subject, order) in in_order.iter().filter(|(subject, _)| !with_deliveries.contains(*subject)) {
-            assert_eq!(order, &inserted[subject], "{what}: the order of {subject}");
-        }
-        drop(stream);
-        assert!(self.unpublished().await.is_empty(), "{what}: something was given up");
-        self.clear(&stored).await;
-    }
-
-    async fn stored(&self) -> Vec<StoredEvent> {
-        let scan = self.connections.dynamodb.scan().table_name(&self.stack.events_table).consistent_read(true);
-        let items = scan.filter_expression("attribute_exists(kind)").into_paginator().items().send();
-        let items = items.collect::<Result<Vec<_>, _>>().await.unwrap();
-        items.into_iter().map(|item| serde_dynamo::from_item(item).unwrap()).collect()
-    }
-
-    /// Takes everything out of both queues.
-    async fn received(&self) -> Vec<Message> {
-        let mut messages = Vec::new();
-        for url in [&self.stack.verification_queue_url, &self.stack.delivery_queue_url] {
-            messages.extend(self.take(url).await.iter().map(|body| serde_json::from_str(body).unwrap()));
-        }
-        messages
-    }
-
-    async fn unpublished(&self) -> Vec<String> {
-        self.take(&self.stack.unpublished_queue_url).await
-    }
-
-    /// Takes everything out of a queue.
-    async fn take(&self, url: &str) -> Vec<String> {
-        let mut bodies = Vec::new();
-        loop {
-            let messages = receive_now(&self.connections, url, Duration::from_secs(60)).await;
-            if messages.is_empty() {
-                return bodies;
-            }
-            for message in messages {
-                tail::delete(&self.connections, url, &message).await.unwrap();
-                bodies.push(message.body.unwrap());
-            }
-        }
-    }
-
-    /// Forgets the past, so that the next part begins with an empty table.
-    async fn clear(&mut self, stored: &[StoredEvent]) {
-        self.acknowledged.clear();
-        for event in stored {
-            let text = |text: &str| aws_sdk_dynamodb::types::AttributeValue::S(text.to_owned());
-            let delete = self.connections.dynamodb.delete_item().table_name(&self.stack.events_table);
-            delete.key("pk", text(&event.subject)).key("sk", text(&event.id)).send().await.unwrap();
-        }
-    }
 }
 
 /// Sends a callback of each function for each way in which its calls can go wrong, all functions side by side, and then again where it was not acknowledged.
@@ -312,7 +90,7 @@ async fn request_path_of(system: &System<'_>, function: &'static str, http: &Cli
     for fault in FAULTS {
         for calls in CALLS {
             let lifts = calls.end == usize::MAX;
-            for operations in [&INSERT[..], &[INSERT[0], INSERT[1], SPILL], &LOOK_UPS] {
+            for operations in [&INSERT[..], &[INSERT[0], SPILL], &LOOK_UPS] {
                 let callback = system.callbacks(function, http).await.swap_remove(0);
                 let case = format!("{function} {fault:?} {calls:?} {operations:?}");
                 if operations == LOOK_UPS {
@@ -387,7 +165,9 @@ async fn what_was_given_up_by_the_drain_is_redriven(system: &mut System<'_>) {
 /// Has courses of several events published while the publisher's calls go wrong.
 async fn faults_of_the_publisher(system: &mut System<'_>) {
     let http = Client::new();
-    for fault in FAULTS.into_iter().chain([Fault::HalfFailed]) {
+    let of_rows = FAULTS.map(|fault| (&ROWS[..], fault));
+    let of_messages = FAULTS.into_iter().chain([Fault::HalfFailed]).map(|fault| (&PUBLISH[..], fault));
+    for (calls, fault) in of_messages.chain(of_rows) {
         for function in FUNCTIONS {
             for callback in system.callbacks(function, &http).await {
                 system.send_until_acknowledged(&callback).await;
@@ -395,14 +175,14 @@ async fn faults_of_the_publisher(system: &mut System<'_>) {
         }
         let proxy = &system.publisher.proxy;
         proxy.inject(
-            &PUBLISH,
+            calls,
             0..if matches!(fault, Fault::Delayed(_) | Fault::AnswerDelayed(_)) { 4 } else { 12 },
             fault,
         );
         system.stream.lock().await.run(&system.publisher.function).await;
         assert!(proxy.lift() > 0, "{fault:?} was none");
         settle(fault).await;
-        system.reconcile(&format!("publishing {fault:?}")).await;
+        system.reconcile(&format!("publishing, {calls:?} {fault:?}")).await;
     }
 }
 
@@ -514,8 +294,4 @@ async fn for_each_at_once<T>(things: &[T], at_once: usize, work: impl AsyncFn(&T
         }
     };
     futures_util::future::join_all((0..at_once).map(|_| worker())).await;
-}
-
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }

@@ -15,7 +15,7 @@ use runtime::DynamoStore;
 use serde_json::{Value, json};
 use tests::{
     CODE, Database, FUNCTIONS, accepted, answer, by_stranger, contract::check_message_around_payload, local_time,
-    max_body_bytes, samples, secret, secret_field, send, takes_secret_in_body, with_body, with_secret,
+    max_body_bytes, message_of, samples, secret, secret_field, send, takes_secret_in_body, with_body, with_secret,
 };
 use tokio::runtime::Runtime;
 
@@ -77,7 +77,7 @@ fn check_kept(name: &str, function: &str, event: &Value) -> StoredEvent {
 #[track_caller]
 fn check_message(name: &str, kept: &StoredEvent) {
     for detail in [MessageDetail::Reference, MessageDetail::Full] {
-        let message = serde_json::to_string(&Message::new(kept, detail)).unwrap();
+        let message = serde_json::to_string(&message_of(kept, detail)).unwrap();
         let read: Message = serde_json::from_str(&message).unwrap();
         assert_eq!(read.id, kept.id, "{name}");
         check_message_around_payload(read);
@@ -419,7 +419,7 @@ fn check_is_taken(name: &str, runtime: &Runtime, store: &DynamoStore, kept: &Sto
     let event = StoredEvent { body: Vec::new(), ..kept.clone() };
     let beside_body = serde_json::to_string(&event).unwrap().len();
     assert!(beside_body <= (400 - 256) * 1024, "{name}: {beside_body} bytes beside the body");
-    let taken = runtime.block_on(store.put_event(event, None));
+    let taken = runtime.block_on(store.put_event(event));
     assert!(taken.is_ok(), "{name}: {kept:?}: {taken:?}");
 }
 

@@ -1,9 +1,9 @@
 //! What holds for whatever is sent.
 
-use model::{Message, MessageDetail, wire};
+use model::{MessageDetail, wire};
 use proptest::{collection::vec, prelude::*, sample::select};
 use serde_json::{Map, Value, json};
-use tests::{FUNCTIONS, authentic, contract::check_message_around_payload, samples, send, with_body};
+use tests::{FUNCTIONS, authentic, contract::check_message_around_payload, message_of, samples, send, with_body};
 
 /// Checks that a body is stored byte for byte when it is sent with the right credentials, and that its message keeps the contract.
 fn is_kept_as_it_is(function: &str, body: &[u8]) -> Result<(), TestCaseError> {
@@ -12,7 +12,7 @@ fn is_kept_as_it_is(function: &str, body: &[u8]) -> Result<(), TestCaseError> {
     prop_assert_eq!((status, stored.len()), (200, 1));
     prop_assert_eq!(stored[0].body.as_slice(), body);
     for detail in [MessageDetail::Reference, MessageDetail::Full] {
-        check_message_around_payload(Message::new(&stored[0], detail));
+        check_message_around_payload(message_of(&stored[0], detail));
     }
     Ok(())
 }

@@ -8,12 +8,12 @@ use cli::{
     sample::{ExpectedEvent, Sample},
 };
 use jiff::SignedDuration;
-use model::{MemoryStore, Message, MessageDetail, Retention, StoredEvent};
+use model::{MemoryStore, MessageDetail, Retention, StoredEvent};
 use serde_json::{Value, json};
 use tests::{
     FUNCTIONS, answer,
     contract::{check_message, check_message_around_payload},
-    local_time, samples,
+    local_time, message_of, samples,
 };
 
 #[tokio::test]
@@ -62,7 +62,7 @@ async fn what_is_stored_and_sent_is_as_it_was() {
     let mut snapshots = BTreeSet::new();
     for sample in samples().into_iter().filter(|sample| sample.expect.event.is_some()) {
         let event = stored(&sample).await;
-        let message = Message::new(&event, MessageDetail::Reference);
+        let message = message_of(&event, MessageDetail::Reference);
         check_message(&serde_json::to_value(&message).unwrap());
         assert_body_is_as_it_came(&sample, &event);
         let mut item = serde_json::to_value(&event).unwrap();
@@ -111,9 +111,9 @@ async fn a_stored_event_reads_the_same_again() {
     for sample in samples().into_iter().filter(|sample| sample.expect.event.is_some()) {
         let event = stored(&sample).await;
         match (reread(&event, Retention::default()), &event.unrecognized) {
-            (Ok((again, _)), None) => assert!(again == event, "{}", sample.name()),
+            (Ok(again), None) => assert!(again == event, "{}", sample.name()),
             (Err(reason), Some(unrecognized)) => assert_eq!(&reason, unrecognized, "{}", sample.name()),
-            (reread, _) => panic!("{}: {:?}", sample.name(), reread.map(|(event, _)| event)),
+            (reread, _) => panic!("{}: {reread:?}", sample.name()),
         }
     }
 }
@@ -122,7 +122,7 @@ async fn a_stored_event_reads_the_same_again() {
 async fn a_full_message_carries_the_payload_as_it_came() {
     for sample in samples().into_iter().filter(|sample| sample.expect.event.is_some()) {
         let event = stored(&sample).await;
-        let message = Message::new(&event, MessageDetail::Full);
+        let message = message_of(&event, MessageDetail::Full);
         check_message_around_payload(message.clone());
         if event.perishable {
             assert!(message.data.payload.is_none() && message.data.payload_text.is_none(), "{}", sample.name());

@@ -1,35 +1,27 @@
 //! The events table: what is kept, and by how many calls.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
-use cli::sample::Sample;
 use jiff::SignedDuration;
 use model::{
-    Expectation, Expectations as _, Inserted, Message, MessageDetail, Outcome, Registered, Retention, StoredEvent,
+    Expectation, Expectations as _, Inserted, MessageDetail, Outcome, Part, Registered, Retention, StoredEvent,
+    Timestamp,
 };
 use runtime::{Error, SpillQueue, Spilled, SpillingStore};
 use serde_json::{Value, json};
-use tests::{CODE, Database, ISSUER, answer, local_time, samples};
+use tests::{CODE, Database, ISSUER, answer, local_time, message_of, samples};
 use wallet_issuance::WalletIssuance;
 
 const PUT_ITEM: &str = "DynamoDB_20120810.PutItem";
-const TRANSACT_WRITE_ITEMS: &str = "DynamoDB_20120810.TransactWriteItems";
-
-/// Whether the same news can come again, so that it takes a head to know a repeat.
-fn can_recur(sample: &Sample) -> bool {
-    sample
-        .expect
-        .event
-        .as_ref()
-        .map_or(sample.function == "identomat", |event| event.kind == "identomat.session-change")
-}
 
 #[tokio::test]
 async fn an_authentic_callback_is_one_call_and_a_refused_one_none() {
     let database = Database::start().await;
     for sample in samples() {
         let expected: &[&str] = match sample.expect.status {
-            200 if can_recur(&sample) => &[TRANSACT_WRITE_ITEMS],
             200 => &[PUT_ITEM],
             _ => &[],
         };
@@ -84,40 +76,36 @@ async fn a_store_that_is_not_there_is_answered_503_with_the_time_to_come_again()
     }
 }
 
-/// Sends results of one session to a database, and returns how many events there are.
-async fn session_course(results: &[(&str, i64)]) -> usize {
-    let database = Arc::new(Database::start().await);
+#[tokio::test]
+async fn the_same_callback_is_one_item_and_a_repeat_of_it_another() {
+    let database = Database::start().await;
     let sample = samples().into_iter().find(|sample| sample.name() == "identomat/session-course-1-rejected").unwrap();
-    for (result, millisecond) in results {
-        let now = local_time() + SignedDuration::from_millis(*millisecond);
-        let event = sample.text.replace("REJECTED", result);
-        assert_eq!(answer("identomat", &database.store(), &event, now).await.unwrap().status_code, 200);
+    for (millisecond, items) in [(0, 1), (0, 1), (5, 2), (5, 2), (0, 2)] {
+        let now = local_time() + SignedDuration::from_millis(millisecond);
+        assert_eq!(answer("identomat", &database.store(), &sample.text, now).await.unwrap().status_code, 200);
+        assert_eq!(database.events().await.len(), items, "{millisecond}");
     }
-    database.events().await.len()
+    let events = database.events().await;
+    assert_eq!(events[0].content, events[1].content);
 }
 
 #[tokio::test]
-async fn a_session_can_have_a_result_again_after_another() {
-    assert_eq!(session_course(&[("REJECTED", 0), ("REJECTED", 5)]).await, 1);
-    assert_eq!(session_course(&[("REJECTED", 0), ("APPROVED", 5), ("REJECTED", 9)]).await, 3);
-    assert_eq!(session_course(&[("REJECTED", 0), ("APPROVED", 5), ("APPROVED", 9), ("REJECTED", 20)]).await, 3);
-    // The very insert that was made already, as after an answer that was lost, is none that follows another.
-    assert_eq!(session_course(&[("REJECTED", 0), ("APPROVED", 5), ("REJECTED", 0)]).await, 2);
-}
-
-#[tokio::test]
-async fn of_twenty_copies_of_a_result_within_some_milliseconds_one_is_stored() {
-    let database = Arc::new(Database::start().await);
-    let sample = samples().into_iter().find(|sample| sample.name() == "identomat/session-course-1-rejected").unwrap();
-    let copies = (0..20).map(|copy| {
-        let (database, sample) = (Arc::clone(&database), sample.clone());
-        let now = local_time() + SignedDuration::from_millis(copy % 3);
-        tokio::spawn(async move { answer("identomat", &database.store(), &sample.text, now).await.unwrap() })
-    });
-    for copy in copies.collect::<Vec<_>>() {
-        assert_eq!(copy.await.unwrap().status_code, 200);
+async fn the_gateway_says_when_a_callback_was_received() {
+    let sample = samples().into_iter().find(|sample| sample.name() == "signicat-assure/accepted").unwrap();
+    let received_at = async |gateway: SignedDuration| {
+        let mut event: Value = serde_json::from_str(&sample.text).unwrap();
+        event["requestContext"]["timeEpoch"] = (local_time() + gateway).as_millisecond().into();
+        let store = model::MemoryStore::default();
+        answer("signicat-assure", &store, &event.to_string(), local_time()).await.unwrap();
+        store.events().remove(0).received_at
+    };
+    for seconds in [-20, 0, 20] {
+        let gateway = SignedDuration::from_secs(seconds);
+        assert_eq!(received_at(gateway).await, local_time() + gateway);
     }
-    assert_eq!(database.events().await.len(), 1);
+    // Not this request's: that of a sample which was written some day.
+    assert_eq!(received_at(SignedDuration::from_hours(-24)).await, local_time());
+    assert_eq!(received_at(SignedDuration::from_hours(24)).await, local_time());
 }
 
 /// A wallet callback whose one token carries a portrait of this size.
@@ -132,7 +120,7 @@ fn callback_with_portrait(bytes: usize) -> (String, Vec<u8>) {
 }
 
 #[tokio::test]
-async fn a_large_callback_is_stored_in_parts_in_one_transaction_and_comes_back_byte_for_byte() {
+async fn a_large_callback_is_stored_in_parts_and_comes_back_byte_for_byte() {
     // Encoded, a token is a third larger.
     for megabytes in [0.5, 1.5, 2.0] {
         let database = Database::start().await;
@@ -141,11 +129,12 @@ async fn a_large_callback_is_stored_in_parts_in_one_transaction_and_comes_back_b
         for _ in ["fresh", "repeated"] {
             let response = answer("wallet-verification", &database.store(), &event, local_time()).await.unwrap();
             assert_eq!(response.status_code, 200);
-            assert_eq!(database.proxy.calls(), [TRANSACT_WRITE_ITEMS]);
+            // One for each part, and one for the event.
+            assert_eq!(database.proxy.calls(), vec![PUT_ITEM; body.len().div_ceil(Part::BYTES) + 1]);
         }
         let item = database.events().await.remove(0);
         assert_eq!((item.outcome, item.body.len()), (Outcome::Approved, 0));
-        let message = Message::new(&item, MessageDetail::Full);
+        let message = message_of(&item, MessageDetail::Full);
         assert!(message.data.payload.is_none());
         assert_eq!(message.data.details["payload_omitted"], true);
         let whole = database.store().find(&item.subject, &item.id).await.unwrap().unwrap();
@@ -196,17 +185,22 @@ impl Spill {
         for message in messages {
             let spilled: Spilled = serde_json::from_str(&message).unwrap();
             let is_event = spilled.event_id().is_some();
-            let outcome = spilled.drain(&database.store()).await.unwrap();
+            let outcome = spilled.drain(&database.store(), drained_at()).await.unwrap();
             inserted.extend(is_event.then_some(outcome));
         }
         inserted
     }
 }
 
+/// When the drain of these tests runs.
+fn drained_at() -> Timestamp {
+    local_time() + SignedDuration::from_hours(1)
+}
+
 /// Sends an event where the table is not there, so that it is spilled.
 async fn spill(database: &Database, function: &str, event: &str) -> Spill {
     let spill = Spill::default();
-    let store = SpillingStore::new(database.nowhere().store(), &spill, Retention::default());
+    let store = SpillingStore::new(database.nowhere().store(), &spill, Retention::default(), Duration::from_secs(5));
     assert_eq!(answer(function, &store, event, local_time()).await.unwrap().status_code, 200);
     spill
 }
@@ -228,7 +222,11 @@ async fn what_is_spilled_and_drained_is_what_would_have_been_inserted() {
         events.sort_by(|one, other| one.id.cmp(&other.id));
         events
     };
-    assert!(sorted(direct.events().await) == sorted(drained.events().await));
+    let drained = drained.events().await.into_iter().map(|event| {
+        assert_eq!(event.drained_at, Some(drained_at()));
+        StoredEvent { drained_at: None, ..event }
+    });
+    assert!(sorted(direct.events().await) == sorted(drained.collect()));
     assert_eq!(direct.events().await.len(), of_each_kind.len());
 }
 
@@ -242,6 +240,25 @@ async fn a_large_callback_that_is_spilled_comes_back_byte_for_byte() {
     let item = database.events().await.remove(0);
     let whole = database.store().find(&item.subject, &item.id).await.unwrap().unwrap();
     assert!(whole.body == body);
+}
+
+#[tokio::test]
+async fn two_large_bodies_with_the_same_content_are_both_readable() {
+    let database = Database::start().await;
+    let (event, _) = callback_with_portrait(300 * 1024);
+    // The same token and status, received in the same millisecond, and something else beside them.
+    let larger = event.replacen(r#"\"tokens\""#, &format!(r#"\"other\":\"{}\",\"tokens\""#, "y".repeat(300 * 1024)), 1);
+    answer("wallet-verification", &database.store(), &event, local_time()).await.unwrap();
+    let spill = spill(&database, "wallet-verification", &larger).await;
+    assert_eq!(spill.drain(&database).await, [Inserted::Fresh]);
+    let mut sizes = Vec::new();
+    for item in database.events().await {
+        let whole = database.store().find(&item.subject, &item.id).await.unwrap().unwrap();
+        assert!(serde_json::from_slice::<Value>(&whole.body).is_ok());
+        sizes.push(whole.body.len());
+    }
+    sizes.sort_unstable();
+    assert!(sizes.len() == 2 && sizes[1] > sizes[0] + 300 * 1024, "{sizes:?}");
 }
 
 #[tokio::test]

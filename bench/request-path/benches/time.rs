@@ -4,7 +4,7 @@
 
 use divan::{Bencher, black_box};
 use jsonwebtoken::Algorithm;
-use model::{MemoryStore, Message, MessageDetail, Request, Retention, StoredEvent};
+use model::{Course, MemoryStore, Message, MessageDetail, Request, Retention, StoredEvent};
 use request_path::{
     callback::{Callback, Reception},
     issuer::{ALGORITHMS, Issuer},
@@ -56,7 +56,10 @@ impl Case {
     fn build_message(&self, bencher: Bencher<'_, '_>) {
         let received = self.runtime.block_on(self.provider.receive(&MemoryStore::default(), &self.request));
         let event = StoredEvent::new(&received.unwrap().event, Retention::default());
-        bencher.bench_local(|| serde_json::to_string(&Message::new(black_box(&event), MessageDetail::Full)).unwrap());
+        bencher.bench_local(|| {
+            let published = Course::default().decide(black_box(&event), event.received_at).published.unwrap();
+            serde_json::to_string(&Message::new(&event, &published, MessageDetail::Full)).unwrap()
+        });
     }
 }
 

@@ -1,8 +1,7 @@
-//! Receiving what a run left behind: from the queues, and from the table.
+//! Receiving the messages of a run from the queues.
 
 use std::{
-    collections::{BTreeSet, HashSet},
-    sync::Arc,
+    collections::HashSet,
     time::{Duration, Instant},
 };
 
@@ -11,35 +10,28 @@ use aws_sdk_sqs::types::{
     ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry, QueueAttributeName,
 };
 use cli::{
-    events::Events,
     sample::ExpectedEvent,
     stack::{Connections, Stack},
     tail,
 };
 use indicatif::ProgressBar;
-use model::{Message, Timestamp};
+use model::Message;
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
     time::timeout,
 };
 
+use super::{
+    found::{Found, Reader, is_settled},
+    send::{Sent, Verdict},
+};
+
 /// A message of the run.
 #[derive(Debug, Clone)]
 pub(crate) struct Received {
     pub(crate) event: ExpectedEvent,
-    pub(crate) id: String,
-    /// When the callback came that it is about.
-    pub(crate) received_at: Timestamp,
-}
-
-/// An event of the run in the table.
-#[derive(Debug, Clone)]
-pub(crate) struct Stored {
-    pub(crate) event: ExpectedEvent,
-    pub(crate) id: String,
-    /// Whether every part of its body is there.
-    pub(crate) is_whole: bool,
+    pub(crate) message: Message,
 }
 
 /// How long nothing has to come after the last that is waited for.
@@ -84,39 +76,49 @@ impl Receiver {
         Self { connections, spill_queue_url: stack.spill_queue_url.clone(), messages, receiving, end }
     }
 
-    /// Waits until all of these events have come, or no more can be hoped for, and nothing else comes either. Returns all that came, and how
-    /// long it took from now until the last.
-    ///
-    /// With `others`, there may be more to come than is known.
+    /// Waits until everything that was sent is decided and received, or no more can be expected, and nothing else comes.
+    /// Returns what came, what the tables and the API hold then, and how long it took until the last message.
     pub(crate) async fn finish(
         mut self,
-        mut missing: HashSet<ExpectedEvent>,
-        others: bool,
+        reader: &Reader,
+        sent: &[Sent],
         progress: &ProgressBar,
-    ) -> anyhow::Result<(Vec<Received>, Duration)> {
+    ) -> anyhow::Result<(Vec<Received>, Vec<Found>, Duration)> {
+        let authentic = || sent.iter().filter(|sent| !sent.is_forged);
+        let acknowledged = authentic().filter(|sent| sent.verdict == Verdict::Acknowledged);
+        let mut missing: HashSet<&ExpectedEvent> = acknowledged.map(|sent| &sent.event).collect();
+        // These may be stored all the same.
+        let others = authentic().any(|sent| sent.verdict != Verdict::Acknowledged);
         let mut all_received = Vec::new();
         let begun = Instant::now();
         let mut last = begun;
-        loop {
+        let found = loop {
             progress.set_message(format!(
                 "receiving: {} of {} left",
                 missing.len(),
                 missing.len() + all_received.len()
             ));
-            let silence = if missing.is_empty() && !others { SILENCE } else { PATIENCE };
-            match timeout(silence, self.messages.recv()).await {
+            match timeout(SILENCE, self.messages.recv()).await {
                 Ok(Some(received)) => {
                     last = Instant::now();
                     missing.remove(&received.event);
                     all_received.push(received);
+                    continue;
                 }
                 // Both receivers have ended: the reason is below.
-                Ok(None) => break,
-                Err(_) if silence == SILENCE || last.elapsed() > PATIENCE_WITH_SPILLED => break,
-                Err(_) if self.is_nothing_spilled().await? => break,
+                Ok(None) => break Vec::new(),
                 Err(_) => {}
             }
-        }
+            let silence = last.elapsed();
+            let is_over = silence > PATIENCE_WITH_SPILLED || (silence > PATIENCE && self.is_nothing_spilled().await?);
+            if is_over || (missing.is_empty() && !others) {
+                progress.set_message("reading the tables");
+                let found = reader.read(sent).await?;
+                if is_over || is_settled(sent, &found, &all_received) {
+                    break found;
+                }
+            }
+        };
         self.end.send_replace(true);
         while let Some(ended) = self.receiving.join_next().await {
             ended.context("failed to receive")??;
@@ -124,7 +126,7 @@ impl Receiver {
         while let Ok(received) = self.messages.try_recv() {
             all_received.push(received);
         }
-        Ok((all_received, last - begun))
+        Ok((all_received, found, last - begun))
     }
 
     async fn is_nothing_spilled(&self) -> anyhow::Result<bool> {
@@ -164,9 +166,8 @@ impl Queue {
                     Ok(message) if message.subject.starts_with(&self.prefix) => {
                         receipts.push(receipt);
                         let event = ExpectedEvent { delivery: self.is_delivery, ..ExpectedEvent::from(&message) };
-                        let received_at = message.data.received_at;
                         // Nobody listens only if the run has failed.
-                        let _ = messages.send(Received { event, id: message.id, received_at });
+                        let _ = messages.send(Received { event, message });
                     }
                     _ => self.foreign.push(receipt),
                 }
@@ -202,32 +203,4 @@ impl Queue {
         }
         Ok(())
     }
-}
-
-/// The events of these subjects in the table.
-pub(crate) async fn stored(stack: &Stack, subjects: BTreeSet<String>) -> anyhow::Result<Vec<Stored>> {
-    let events = Arc::new(Events::of(stack).await);
-    let subjects: Vec<String> = subjects.into_iter().collect();
-    let mut all_stored = Vec::new();
-    // So many calls at the same time.
-    for subjects in subjects.chunks(8) {
-        let mut reading = JoinSet::new();
-        for subject in subjects {
-            let (events, subject) = (Arc::clone(&events), subject.clone());
-            reading.spawn(async move { of_subject(&events, &subject).await });
-        }
-        while let Some(read) = reading.join_next().await {
-            all_stored.extend(read.context("failed to read the events table")??);
-        }
-    }
-    Ok(all_stored)
-}
-
-async fn of_subject(events: &Events, subject: &str) -> anyhow::Result<Vec<Stored>> {
-    let mut all_stored = Vec::new();
-    for event in events.of_subject(subject).await? {
-        let is_whole = event.parts.is_none() || events.find(&event.id, Some(subject)).await.is_ok();
-        all_stored.push(Stored { event: ExpectedEvent::from(&event), id: event.id, is_whole });
-    }
-    Ok(all_stored)
 }

@@ -72,7 +72,7 @@ pub struct Latency {
 }
 
 impl Report {
-    /// Whether nothing is wrong: nothing lost, forged, doubled, refused or unexpected; and, in a run that was not interrupted, every function
+    /// Whether nothing is wrong: no offence; and, in a run that was not interrupted, every function
     /// acknowledged something, without which that would mean nothing.
     #[must_use]
     pub fn is_clean(&self) -> bool {
@@ -206,7 +206,8 @@ impl Report {
             ("not acknowledged (may be stored or not)", this.not_acknowledged),
             ("in the table", this.stored),
             ("out of a queue", this.received),
-            ("kept to be looked at, for want of a token's keys", this.without_keys),
+            ("verifications compared in table, API and consumer, by track", this.compared),
+            ("stored while a token's keys were unavailable", this.without_keys),
             ("messages that came again (same id)", this.repeated_messages),
             ("messages after a later one of their verification", this.out_of_order),
         ];
@@ -257,7 +258,15 @@ mod tests {
     fn sent(function: &str, answers: &[(Option<u16>, u64)], verdict: Verdict) -> Sent {
         let attempt = |&(status, ms): &(Option<u16>, u64)| Attempt { status, took: Duration::from_millis(ms) };
         let attempts = answers.iter().map(attempt).collect();
-        Sent { function: function.to_owned(), event: event("a"), is_forged: false, is_copy: false, attempts, verdict }
+        Sent {
+            function: function.to_owned(),
+            event: event("a"),
+            is_forged: false,
+            is_copy: false,
+            turn: 0,
+            attempts,
+            verdict,
+        }
     }
 
     fn report(sent: &[Sent], offences: Vec<Offence>) -> Report {
@@ -296,7 +305,8 @@ mod tests {
         let clean = report(&answered, Vec::new());
         assert!(clean.is_clean() && clean.to_string().ends_with("It reconciles."), "{clean}");
         for kind in OffenceKind::ALL {
-            let report = report(&answered, vec![Offence { kind, what: "example", event: event("load-example-17") }]);
+            let report =
+                report(&answered, vec![Offence { kind, what: "example".to_owned(), event: event("load-example-17") }]);
             assert!(!report.is_clean() && report.to_string().contains("load-example-17"), "{report}");
             assert!(serde_json::to_string(&report).unwrap().contains("load-example-17"));
         }

@@ -29,6 +29,9 @@ pub(crate) struct Sent {
     pub(crate) event: ExpectedEvent,
     pub(crate) is_forged: bool,
     pub(crate) is_copy: bool,
+    /// When in its course it was sent. Callbacks of one turn were sent at the same instant: if they say the same, and
+    /// were received in the same millisecond, they are one item.
+    pub(crate) turn: usize,
     /// What came back, each time it was sent.
     pub(crate) attempts: Vec<Attempt>,
     pub(crate) verdict: Verdict,
@@ -68,13 +71,13 @@ pub(crate) struct Sender {
 }
 
 /// How often a callback is sent that is not acknowledged.
-const ATTEMPTS: u32 = 6;
+pub(crate) const ATTEMPTS: u32 = 6;
 
 /// How long the first pause before another attempt is; each further one is longer by as much.
-const PAUSE: Duration = Duration::from_secs(1);
+pub(crate) const PAUSE: Duration = Duration::from_secs(1);
 
 /// How long an answer is waited for. No provider waits that long, but a small machine under load may take it.
-const ANSWER_WITHIN: Duration = Duration::from_secs(60);
+pub(crate) const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 
 impl Sender {
     /// Prepares sending these courses, about subjects that begin with this prefix.
@@ -153,16 +156,17 @@ impl Sender {
     async fn send_course(self: &Arc<Self>, subject: &str, course: Course) -> anyhow::Result<Vec<Sent>> {
         let mut all_sent = Vec::new();
         let mut later = Vec::new();
-        for callback in course.callbacks {
+        let mut turns = 0..;
+        for (callback, turn) in course.callbacks.into_iter().zip(turns.by_ref()) {
             let Some(sample) = self.prepare(subject, &callback).await? else { continue };
             let sample = Arc::new(sample);
             let sent = self.send_copies(&sample, callback.is_forged, 1 + callback.copies_at_once).await?;
-            all_sent.extend(sent.into_iter().enumerate().map(|(n, sent)| Sent { is_copy: n > 0, ..sent }));
+            all_sent.extend(sent.into_iter().enumerate().map(|(n, sent)| Sent { is_copy: n > 0, turn, ..sent }));
             later.extend(std::iter::repeat_n((sample, callback.is_forged), callback.copies_later));
         }
-        for (sample, is_forged) in later {
+        for ((sample, is_forged), turn) in later.into_iter().zip(turns) {
             let sent = self.send_copies(&sample, is_forged, 1).await?;
-            all_sent.extend(sent.into_iter().map(|sent| Sent { is_copy: true, ..sent }));
+            all_sent.extend(sent.into_iter().map(|sent| Sent { is_copy: true, turn, ..sent }));
         }
         Ok(all_sent)
     }
@@ -232,7 +236,7 @@ impl Sender {
         }
         self.progress.inc(1);
         let event = sample.expect.event.clone().context("a sample of which nothing is expected")?;
-        Ok(Sent { function: sample.function.clone(), event, is_forged, is_copy: false, attempts, verdict })
+        Ok(Sent { function: sample.function.clone(), event, is_forged, is_copy: false, turn: 0, attempts, verdict })
     }
 }
 

@@ -1,45 +1,56 @@
-//! What messages have an effect on: two tables in SQLite, and the record of the events that had theirs.
+//! The effect of messages: two tables in SQLite, and the ids of the events that were applied.
 
 use std::path::Path;
 
 use model::{Message, Outcome};
-use rusqlite::{Connection, Error, ErrorCode, TransactionBehavior, params};
+use rusqlite::{Connection, Error, ErrorCode, Transaction, TransactionBehavior, params};
 
 const SCHEMA: &str = "
--- The events that had their effect. A message with one of these ids is a repeat. Keep them for as long as messages can
--- be sent again (`callbacks replay`): as long as the events are kept.
+-- The events that were applied. A message with one of these ids is a repeat. Keep the ids for as long as the stack
+-- keeps the events: until then, `callbacks replay` can send the messages again.
 CREATE TABLE IF NOT EXISTS handled (event_id TEXT PRIMARY KEY);
--- The effect: everything that was told, in the order in which it was handled,
+-- The effect is two tables. One has every message, in the order in which it was handled.
 CREATE TABLE IF NOT EXISTS history (number INTEGER PRIMARY KEY, event_id TEXT, subject TEXT, type TEXT, outcome TEXT);
--- and the latest verdict of each verification.
-CREATE TABLE IF NOT EXISTS verifications (subject TEXT PRIMARY KEY, outcome TEXT NOT NULL, received_at TEXT NOT NULL);
+-- The other has the latest verdict of each track of a verification.
+CREATE TABLE IF NOT EXISTS verifications (
+    provider TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    track TEXT NOT NULL,
+    outcome TEXT NOT NULL,
+    sequence TEXT NOT NULL,
+    PRIMARY KEY (provider, subject, track)
+);
 ";
 
-/// The kinds that count as verdicts here. More may come: what is not in this list is kept in the history, and is no
-/// verdict, whatever it may say.
-const VERDICTS: [&str; 7] = [
+/// The kinds that count as verdicts. Later versions may add others: this consumer keeps those in the history and does
+/// not act on them.
+const VERDICTS: [&str; 9] = [
     "verification.identomat.session-change",
     "verification.jumio.document-verification",
     "verification.jumio.netverify-authentication",
     "verification.jumio.netverify-id",
     "verification.signicat.process-status",
+    "verification.verifyvasp.error-report",
     "verification.verifyvasp.verification-result",
+    "verification.wallet.issuance",
     "verification.wallet.verification",
 ];
 
 /// What was done with a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Handled {
-    /// Its verdict is the verification's.
+    /// Its verdict is now the verdict of its track.
     Verdict(Outcome),
-    /// It is kept, and says nothing that counts.
+    /// The verdict of its track is newer, and stays.
+    Superseded,
+    /// It is in the history. It has no verdict that counts.
     NoVerdict,
-    /// It had its effect before.
+    /// It was applied before.
     Repeat,
 }
 
-/// The database. The effect of a message and the record of its event's id are one transaction, so a message that comes
-/// again has no second effect, however this program ended meanwhile.
+/// The database. One transaction writes the effect of a message and its event's id. So a message that comes again has
+/// no second effect, even if this program was killed meanwhile.
 #[derive(Debug)]
 pub struct Inbox {
     database: Connection,
@@ -56,36 +67,40 @@ impl Inbox {
         Ok(Self { database })
     }
 
-    /// Has the effect of a message, unless it had it before.
+    /// Applies a message unless it was applied before.
     ///
     /// # Errors
-    /// If the database failed. Then there was no effect.
+    /// If the database failed. Then the message has no effect.
     pub fn handle(&mut self, message: &Message) -> Result<Handled, Error> {
-        // All of it or, if it is dropped before the end, nothing.
+        // Rolls back if it is dropped before the commit.
         let transaction = self.database.transaction_with_behavior(TransactionBehavior::Immediate)?;
         if transaction.execute("INSERT OR IGNORE INTO handled VALUES (?)", [&message.id])? == 0 {
             return Ok(Handled::Repeat);
         }
-        // An outcome that this version of the model does not know is read as none.
+        // The model reads an outcome that it does not know as none.
         let is_verdict = VERDICTS.contains(&message.event_type.as_str()) && message.outcome != Outcome::None;
         let outcome = if is_verdict { message.outcome } else { Outcome::None };
         transaction.execute(
             "INSERT INTO history (event_id, subject, type, outcome) VALUES (?, ?, ?, ?)",
             params![message.id, message.subject, message.event_type, outcome.as_str()],
         )?;
-        if is_verdict {
-            // What comes out of the dead letters comes late: it must not replace a later verdict.
-            transaction.execute(
-                "INSERT INTO verifications VALUES (?, ?, ?) ON CONFLICT (subject) DO UPDATE
-                 SET outcome = excluded.outcome, received_at = excluded.received_at
-                 WHERE excluded.received_at >= received_at",
-                // Always with milliseconds, so that their texts sort as the times do.
-                params![message.subject, outcome.as_str(), format!("{:.3}", message.data.received_at)],
-            )?;
-        }
+        let handled = if is_verdict { store(&transaction, message)? } else { Handled::NoVerdict };
         transaction.commit()?;
-        Ok(if is_verdict { Handled::Verdict(outcome) } else { Handled::NoVerdict })
+        Ok(handled)
     }
+}
+
+/// Stores the verdict of a track, unless the stored one is newer.
+fn store(transaction: &Transaction<'_>, message: &Message) -> Result<Handled, Error> {
+    // A message from the dead letters comes after newer ones of its track. It must not replace their verdict. All
+    // sequences have 16 digits, so they compare as texts.
+    let stored = transaction.execute(
+        "INSERT INTO verifications (provider, subject, track, outcome, sequence) VALUES (?, ?, ?, ?, ?)
+         ON CONFLICT (provider, subject, track) DO UPDATE
+         SET outcome = excluded.outcome, sequence = excluded.sequence WHERE excluded.sequence > sequence",
+        params![message.data.provider, message.subject, message.data.track, message.outcome.as_str(), message.sequence],
+    )?;
+    Ok(if stored == 1 { Handled::Verdict(message.outcome) } else { Handled::Superseded })
 }
 
 /// Whether the database failed, rather than refused what a message would put into it.

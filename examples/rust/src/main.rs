@@ -143,6 +143,7 @@ impl Consumer {
             Ok((message, handled)) => {
                 let done = match handled {
                     Handled::Verdict(outcome) => outcome.as_str(),
+                    Handled::Superseded => "superseded",
                     Handled::NoVerdict => "no verdict",
                     Handled::Repeat => "repeat",
                 };
@@ -180,12 +181,13 @@ impl Consumer {
     }
 }
 
-/// Reads a message. What cannot be read is none that this consumer could ever handle.
+/// Reads a message. This consumer can never handle a message that it cannot read.
 fn read(message: &SqsMessage) -> anyhow::Result<Message> {
-    // Of serde's error, only that there is one: it may quote the message.
+    // Serde's error is left out: it may quote the message.
     let message: Message =
         serde_json::from_str(message.body().unwrap_or_default()).ok().context("not a CloudEvent of ours")?;
-    let is_ours = message.specversion == "1.0" && !message.id.is_empty() && !message.subject.is_empty();
+    let fields = [&message.id, &message.subject, &message.sequence, &message.data.provider, &message.data.track];
+    let is_ours = message.specversion == "1.0" && fields.iter().all(|field| !field.is_empty());
     ensure!(is_ours, "not a CloudEvent of ours");
     Ok(message)
 }

@@ -3,6 +3,8 @@
 use model::{
     Kind, Outcome,
     Outcome::{ActionRequired, Approved, Rejected, Review},
+    Policy::Reopens,
+    Track,
 };
 use serde::Serialize;
 
@@ -16,9 +18,10 @@ pub const SHARE_SESSION_LINK_VIA_SMS: Kind<Delivery> = Kind::delivery("share-ses
 pub const SHARE_SESSION_LINK_VIA_EMAIL: Kind<Delivery> = Kind::delivery("share-session-link-via-email");
 /// A session has another result.
 pub const SESSION_CHANGE: Kind<SessionChange> =
-    Kind::new("session-change", &[Approved, Rejected, Review, ActionRequired]);
+    Kind::new("session-change", Track::new("session-change", Reopens), &[Approved, Rejected, Review, ActionRequired]);
 /// A video call has another status.
-pub const VIDEO_CALL_STATUS_UPDATE: Kind<VideoCall> = Kind::new("video-call-status-update", &[Outcome::None]);
+pub const VIDEO_CALL_STATUS_UPDATE: Kind<VideoCall> =
+    Kind::new("video-call-status-update", Track::new("video-call-status-update", Reopens), &[Outcome::None]);
 
 /// What their messages look like, for docs/contract/.
 #[cfg(feature = "schema")]

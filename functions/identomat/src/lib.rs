@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use kinds::{By, Delivery, SessionChange, VideoCall};
 use model::{
-    AuthError, Identity, Kind, Outcome, Parsed, Provider, ProviderName, Recurrence, Request, SecretSource, Subject,
-    Timestamp, Unrecognized, Verified, secret_in_body, wire,
+    AuthError, Identity, Kind, Outcome, Parsed, Provider, ProviderName, Request, SecretSource, Subject, Timestamp,
+    Unrecognized, Verified, secret_in_body, wire,
 };
 use payload::{Callback, CallbackType};
 
@@ -65,7 +65,9 @@ fn parse_about(subject: Subject, callback: &Callback) -> Result<Parsed, Unrecogn
         CallbackType::EmailOneTimePasswordRequest => {
             delivery(&kinds::EMAIL_ONE_TIME_PASSWORD_REQUEST, subject, callback, By::Email)
         }
-        CallbackType::SessionChange => session_change(subject, callback),
+        CallbackType::SessionChange => {
+            session_change(subject, callback).map_err(|reason| reason.on_track_of(&kinds::SESSION_CHANGE))
+        }
         CallbackType::VideoCallStatusUpdate => Ok(video_call_status_update(subject, callback)),
         CallbackType::Other(_) => Err(Unrecognized::new("unknown_type")),
     }
@@ -83,12 +85,12 @@ fn delivery(kind: &Kind<Delivery>, subject: Subject, callback: &Callback, by: By
     if text.is_none() && link.is_none() {
         return Err(Unrecognized::missing("text"));
     }
-    let identity = Identity::of([text, link]);
+    let identity = Identity::of([text, link, Some(to)]);
     let details = Delivery { by, to: to.to_owned(), text: text.map(str::to_owned), link: link.map(str::to_owned) };
-    Ok(Parsed::new(kind, subject, identity, Outcome::None, &details))
+    Ok(Parsed::new(kind, subject, identity, Outcome::None, &details).to_recipient(to))
 }
 
-/// A session has another result. It may get one again that it had before: only a repeat of the latest is no news.
+/// A session has another result. It may get one again that it had before.
 fn session_change(subject: Subject, callback: &Callback) -> Result<Parsed, Unrecognized> {
     // Upper case here and lower case in Identomat's result API.
     let result = callback.result.as_deref().ok_or_else(|| Unrecognized::missing("result"))?.to_ascii_uppercase();
@@ -102,8 +104,7 @@ fn session_change(subject: Subject, callback: &Callback) -> Result<Parsed, Unrec
     let reason = (outcome != Outcome::Approved).then(|| result.clone());
     let identity = Identity::of([Some(result.as_str()), callback.session_type.as_deref()]);
     let details = SessionChange { result, session_type: callback.session_type.as_deref().map(wire::code) };
-    let parsed = Parsed::new(&kinds::SESSION_CHANGE, subject, identity, outcome, &details).because(reason);
-    Ok(Parsed { recurrence: Recurrence::AfterAnother, ..parsed })
+    Ok(Parsed::new(&kinds::SESSION_CHANGE, subject, identity, outcome, &details).because(reason))
 }
 
 fn video_call_status_update(subject: Subject, callback: &Callback) -> Parsed {
@@ -122,7 +123,11 @@ fn video_call_status_update(subject: Subject, callback: &Callback) -> Parsed {
 
 #[cfg(test)]
 mod tests {
-    use model::{EventStore, MemoryStore, Refusal, Rejection, Retention, SecretPair, StoredEvent, receive};
+    use std::collections::BTreeMap;
+
+    use model::{
+        Course, CourseKey, EventStore, MemoryStore, Refusal, Rejection, Retention, SecretPair, StoredEvent, receive,
+    };
 
     use super::*;
 
@@ -193,18 +198,32 @@ mod tests {
         format!(r#"{{"callbackApiKey":"new-key","type":"session-change","sessionId":"s","result":"{result}"}}"#)
     }
 
+    /// How many of these callbacks are news, received a second apart.
+    fn news(bodies: &[&str]) -> usize {
+        let mut stored = receive_all(bodies).1;
+        assert_eq!(stored.len(), bodies.len());
+        stored.sort_by_key(|event| event.received_at);
+        let mut courses: BTreeMap<CourseKey, Course> = BTreeMap::new();
+        let published = stored.iter().filter(|event| {
+            let course = courses.entry(CourseKey::of(event)).or_default();
+            course.decide(event, event.received_at).published.is_some()
+        });
+        published.count()
+    }
+
     #[track_caller]
     fn check_course(results: &[&str], events: usize) {
         let bodies: Vec<String> = results.iter().map(|result| session_change(result)).collect();
-        let (_, stored) = receive_all(&bodies.iter().map(String::as_str).collect::<Vec<_>>());
-        assert_eq!(stored.len(), events, "{results:?}");
+        assert_eq!(news(&bodies.iter().map(String::as_str).collect::<Vec<_>>()), events, "{results:?}");
     }
 
     #[test]
-    fn only_a_repeat_of_the_latest_result_is_a_duplicate() {
+    fn only_the_same_result_once_more_is_no_news() {
         check_course(&["REJECTED", "REJECTED"], 1);
         check_course(&["REJECTED", "rejected", "Rejected"], 1);
         check_course(&["REJECTED", "APPROVED", "REJECTED"], 3);
+        check_course(&["REJECTED", "BLOCKED", "REJECTED"], 3);
+        check_course(&["APPROVED", "BLOCKED", "APPROVED"], 3);
         check_course(&["REJECTED", "REJECTED", "APPROVED", "APPROVED", "REJECTED", "REJECTED"], 3);
     }
 
@@ -273,14 +292,15 @@ mod tests {
     }
 
     #[test]
-    fn another_password_or_video_file_is_another_event() {
-        let stored = |bodies: &[&str]| receive_all(bodies).1.len();
-        let password = |text: &str| {
+    fn another_password_recipient_or_video_file_is_news() {
+        let password = |to: &str, text: &str| {
             format!(
-                r#"{{"callbackApiKey":"new-key","type":"one-time-password","sessionId":"s","phoneNumber":"+000","text":"{text}"}}"#
+                r#"{{"callbackApiKey":"new-key","type":"one-time-password","sessionId":"s","phoneNumber":"{to}","text":"{text}"}}"#
             )
         };
-        assert_eq!(stored(&[&password("0000"), &password("0000"), &password("1111")]), 2);
+        let (first, to_another) = (password("+000", "0000"), password("+001", "0000"));
+        assert_eq!(news(&[&first, &first, &password("+000", "1111")]), 2);
+        assert_eq!(news(&[&first, &to_another, &first, &to_another]), 2);
         let video = |fields: &str| {
             format!(
                 r#"{{"callbackApiKey":"new-key","type":"video-call-status-update","sessionId":"s","roomId":"r"{fields}}}"#
@@ -288,6 +308,6 @@ mod tests {
         };
         let ended = video(r#","roomStatus":"ended","videoFileStatus":null"#);
         let available = video(r#","roomStatus":"ended","videoFileStatus":"available","videoFileId":"f""#);
-        assert_eq!(stored(&[&ended, &ended, &available, &ended]), 2);
+        assert_eq!(news(&[&ended, &ended, &available, &ended]), 3);
     }
 }

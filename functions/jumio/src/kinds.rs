@@ -3,17 +3,23 @@
 use model::{
     Kind, Outcome,
     Outcome::{Approved, Failed, Rejected, Review},
+    Policy::Contradicts,
+    Track,
 };
 use serde::Serialize;
 
 /// An identity document was checked, and perhaps its holder's face.
-pub const NETVERIFY_ID: Kind<NetverifyId> = Kind::new("netverify-id", &[Approved, Rejected, Review, Failed]);
+pub const NETVERIFY_ID: Kind<NetverifyId> =
+    Kind::new("netverify-id", Track::new("netverify-id", Contradicts), &[Approved, Rejected, Review, Failed]);
 /// A person who was verified before was seen again.
-pub const NETVERIFY_AUTHENTICATION: Kind<NetverifyAuthentication> =
-    Kind::new("netverify-authentication", &[Approved, Rejected, Failed]);
+pub const NETVERIFY_AUTHENTICATION: Kind<NetverifyAuthentication> = Kind::new(
+    "netverify-authentication",
+    Track::new("netverify-authentication", Contradicts),
+    &[Approved, Rejected, Failed],
+);
 /// A document other than one of identity came in, or did not.
 pub const DOCUMENT_VERIFICATION: Kind<DocumentVerification> =
-    Kind::new("document-verification", &[Failed, Outcome::None]);
+    Kind::new("document-verification", Track::new("document-verification", Contradicts), &[Failed, Outcome::None]);
 
 /// What their messages look like, for docs/contract/.
 #[cfg(feature = "schema")]

@@ -18,7 +18,7 @@ use payload::{
     Similarity, TransactionResult, TransactionStatus, VerificationStatus,
 };
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// Where Jumio's callbacks come from: its US, EU and SGP data centers, as its document lists them.
 pub const ADDRESSES: [IpAddr; 15] = [
@@ -82,7 +82,7 @@ impl<N: Networks, S: SecretSource> Provider for Jumio<N, S> {
         }
 
         let form = wire::form_as_json(verified.body());
-        let news = news(verified.body());
+        let news = news(&form)?;
         let marks: Marks = wire::from_json(&form)?;
         match marks.call_back_type.as_deref() {
             Some("NETVERIFYID") => netverify(wire::from_json(&form)?, &news),
@@ -96,13 +96,31 @@ impl<N: Networks, S: SecretSource> Provider for Jumio<N, S> {
     }
 }
 
-/// What a callback says, apart from when it was created: that is another time at each attempt. One text, whatever the order of the
-/// keys; that of a repeated key's values counts.
-fn news(body: &[u8]) -> String {
-    let attempt = ["callbackDate", "timestamp"];
-    let mut fields: Vec<_> = form_urlencoded::parse(body).filter(|(key, _)| !attempt.contains(&&**key)).collect();
-    fields.sort_by(|(one, _), (other, _)| one.cmp(other));
-    form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish()
+/// What a callback says, apart from when it was created: that is another time at each attempt. One text, whatever the
+/// order of keys, of members within a value, and of images.
+fn news(form: &[u8]) -> Result<String, Unrecognized> {
+    let mut form: Map<String, Value> = wire::from_json(form)?;
+    form.retain(|key, _| !["callbackDate", "timestamp"].contains(&key.as_str()));
+    Ok(canonical("", &Value::Object(form)))
+}
+
+fn canonical(key: &str, value: &Value) -> String {
+    match value {
+        Value::Object(members) => {
+            let mut members: Vec<(&String, &Value)> = members.iter().collect();
+            members.sort_by_key(|(key, _)| *key);
+            let members = members.into_iter().map(|(key, value)| format!("{key:?}:{}", canonical(key, value)));
+            format!("{{{}}}", members.collect::<Vec<_>>().join(","))
+        }
+        Value::Array(items) => {
+            let mut items: Vec<String> = items.iter().map(|item| canonical(key, item)).collect();
+            if key.to_ascii_lowercase().contains("image") {
+                items.sort();
+            }
+            format!("[{}]", items.join(","))
+        }
+        leaf => leaf.to_string(),
+    }
 }
 
 /// The subject of this reference, under the name it has in the callback.
@@ -112,7 +130,7 @@ fn subject(name: &str, reference: Option<&str>) -> Result<Subject, Unrecognized>
 
 fn netverify(callback: Netverify, news: &str) -> Result<Parsed, Unrecognized> {
     let subject = subject("jumioIdScanReference", callback.jumio_id_scan_reference.as_deref())?;
-    let unrecognized = |reason: Unrecognized| reason.about(Some(subject.clone()));
+    let unrecognized = |reason: Unrecognized| reason.about(Some(subject.clone())).on_track_of(&kinds::NETVERIFY_ID);
     let status =
         callback.verification_status.ok_or_else(|| unrecognized(Unrecognized::missing("verificationStatus")))?;
 
@@ -145,7 +163,9 @@ fn netverify(callback: Netverify, news: &str) -> Result<Parsed, Unrecognized> {
         merchant_reference: callback.merchant_id_scan_reference,
     };
     let identity = Identity::of([Some(status.as_str()), Some(news)]);
-    let parsed = Parsed::new(&kinds::NETVERIFY_ID, subject, identity, outcome, &details).because(reasons);
+    // Jumio calls when it has finished: a doubtful approval is no less final than another.
+    let parsed = Parsed::new(&kinds::NETVERIFY_ID, subject, identity, outcome, &details).with_final(true);
+    let parsed = parsed.because(reasons);
     Ok(Parsed { occurred_at: callback.callback_date, ..parsed })
 }
 
@@ -174,7 +194,8 @@ fn reject_codes(reason: &RejectReason) -> Vec<String> {
 
 fn authentication(callback: &Authentication, news: &str) -> Result<Parsed, Unrecognized> {
     let subject = subject("transactionReference", callback.transaction_reference.as_deref())?;
-    let unrecognized = |reason: Unrecognized| reason.about(Some(subject.clone()));
+    let unrecognized =
+        |reason: Unrecognized| reason.about(Some(subject.clone())).on_track_of(&kinds::NETVERIFY_AUTHENTICATION);
     let result =
         callback.transaction_result.as_ref().ok_or_else(|| unrecognized(Unrecognized::missing("transactionResult")))?;
     let outcome = match result {
@@ -196,7 +217,8 @@ fn authentication(callback: &Authentication, news: &str) -> Result<Parsed, Unrec
 /// No verdict: a document came in, and was read or not. One that did not come, or is not of a kind that can be read, has failed.
 fn document_verification(callback: DocumentVerification, news: &str) -> Result<Parsed, Unrecognized> {
     let subject = subject("scanReference", callback.scan_reference.as_deref())?;
-    let unrecognized = |reason: Unrecognized| reason.about(Some(subject.clone()));
+    let unrecognized =
+        |reason: Unrecognized| reason.about(Some(subject.clone())).on_track_of(&kinds::DOCUMENT_VERIFICATION);
     let transaction = callback.transaction.ok_or_else(|| unrecognized(Unrecognized::missing("transaction")))?;
     let transaction_status =
         transaction.status.ok_or_else(|| unrecognized(Unrecognized::missing("transaction.status")))?;

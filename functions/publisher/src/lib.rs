@@ -1,17 +1,27 @@
-//! From the events table's stream to the queues: each inserted event becomes a message.
+//! From the events table's stream to the queues: what is news becomes a message.
 //!
-//! The stream is the outbox. Within a subject, a later event is never sent before an earlier one was accepted, also when half
-//! of a batch fails. Delivery is at least once: a batch that is handed over again is sent again, under the same ids.
+//! The stream is the outbox. For each recorded event, the publisher reads the row of its track, decides what to publish
+//! (`model::Course`), writes the row, and then sends what the row says. An event that the row already holds is sent
+//! again word for word. So a crash at any point, a batch that comes again, or a second publisher beside this one never
+//! lose a message, and never send two different ones under one id. Delivery is at least once.
+//!
+//! Within a track, a later message is never sent before an earlier one was accepted, even if half of a batch fails.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use model::{Message, MessageDetail, MessageQueue, NotSent, Timestamp};
+use futures_util::future::join_all;
+use model::{
+    Course, CourseKey, Courses, Message, MessageDetail, MessageQueue, NotSent, Published, StoreError, StoredEvent,
+    Timestamp, Written,
+};
 use runtime::{Quarantine, Record, chain, telemetry};
 use tracing::{error, info, warn};
 
-/// Where messages go, and what they carry.
+/// Where decisions are kept, where messages go, and what they carry.
 #[derive(Debug)]
-pub struct Publisher<Q, U> {
+pub struct Publisher<C, Q, U> {
+    /// The courses of all tracks.
+    pub courses: C,
     /// The FIFO queue for verdicts, and for everything else that is no delivery.
     pub verifications: Q,
     /// The queue for passwords and links to be delivered.
@@ -22,17 +32,24 @@ pub struct Publisher<Q, U> {
     pub detail: MessageDetail,
 }
 
-impl<Q: MessageQueue, U: Quarantine> Publisher<Q, U> {
-    /// Publishes a batch of inserts, and returns the sequence numbers of those that were not accepted.
+/// It could not be decided what to publish of an event, because its row could not be read or written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("failed to decide what to publish")]
+pub struct Undecided;
+
+/// How often a row is read again after somebody else wrote it. Publishers of one track meet only after a redrive.
+const MAX_ATTEMPTS: usize = 5;
+
+impl<C: Courses, Q: MessageQueue, U: Quarantine> Publisher<C, Q, U> {
+    /// Publishes a batch of inserts, and returns the sequence numbers of those that have to come again.
     ///
-    /// A password or link that has expired meanwhile is not sent any more. A record that this version cannot read is set aside: trying again would not make it
-    /// readable, and would hold up all that come after it.
+    /// A record that this version cannot read is set aside: trying again would not make it readable, and would hold up
+    /// all that come after it.
     pub async fn publish(&self, records: Vec<Record>, now: Timestamp) -> Vec<String> {
-        let mut failed = Vec::new();
-        let (mut verifications, mut deliveries) = (Vec::new(), Vec::new());
+        let (mut events, mut failed) = (Vec::new(), Vec::new());
         for Record { sequence_number, event } in records {
-            let event = match event {
-                Ok(event) => event,
+            match event {
+                Ok(event) => events.push((sequence_number, event)),
                 Err(unreadable) => {
                     error!(record.sequence_number = sequence_number, error = %unreadable, "failed to read a record");
                     match self.quarantine.set_aside(&unreadable).await {
@@ -43,24 +60,122 @@ impl<Q: MessageQueue, U: Quarantine> Publisher<Q, U> {
                             failed.push(sequence_number);
                         }
                     }
-                    continue;
                 }
-            };
+            }
+        }
+        let decided = self.decide(&events.iter().map(|(_, event)| event).collect::<Vec<_>>(), now).await;
+        let mut sending = Vec::new();
+        for ((sequence_number, event), decided) in events.into_iter().zip(decided) {
+            match decided {
+                Ok(Some(published)) => sending.push((sequence_number, event, published)),
+                Ok(None) => {}
+                Err(Undecided) => failed.push(sequence_number),
+            }
+        }
+        failed.extend(self.send(sending, now).await);
+        failed
+    }
+
+    /// Decides what to publish of each event, in their order, and keeps the decisions.
+    pub async fn decide(&self, events: &[&StoredEvent], now: Timestamp) -> Vec<Result<Option<Published>, Undecided>> {
+        let mut tracks: BTreeMap<CourseKey, Vec<usize>> = BTreeMap::new();
+        for (place, event) in events.iter().enumerate() {
+            tracks.entry(CourseKey::of(event)).or_default().push(place);
+        }
+        let keys: Vec<CourseKey> = tracks.keys().cloned().collect();
+        let mut decided = vec![Err(Undecided); events.len()];
+        if keys.is_empty() {
+            return decided;
+        }
+        let courses = match self.courses.read(&keys).await {
+            Ok(courses) => courses,
+            Err(failure) => {
+                warn!(error = chain(&failure), "failed to read rows");
+                return decided;
+            }
+        };
+        let of_tracks = tracks.values().zip(&keys).zip(courses).map(async |((places, key), course)| {
+            let events: Vec<&StoredEvent> = places.iter().filter_map(|place| events.get(*place).copied()).collect();
+            (places, self.decide_track(key, course, &events, now).await)
+        });
+        for (places, of_track) in join_all(of_tracks).await {
+            match of_track {
+                Ok(of_track) => {
+                    for (place, published) in places.iter().zip(of_track) {
+                        if let Some(decided) = decided.get_mut(*place) {
+                            *decided = Ok(published);
+                        }
+                    }
+                }
+                Err(failure) => warn!(error = chain(&failure), "failed to write a row"),
+            }
+        }
+        decided
+    }
+
+    /// Decides about the events of one track, with one write at most.
+    async fn decide_track(
+        &self,
+        key: &CourseKey,
+        mut course: Course,
+        events: &[&StoredEvent],
+        now: Timestamp,
+    ) -> Result<Vec<Option<Published>>, StoreError> {
+        for _ in 0..MAX_ATTEMPTS {
+            let mut next = course.clone();
+            let decided: Vec<_> = events.iter().map(|event| next.decide(event, now)).collect();
+            if decided.iter().all(|decided| !decided.is_new) {
+                return Ok(decided.into_iter().map(|decided| decided.published).collect());
+            }
+            match self.courses.write(key, &next).await? {
+                Written::Kept => {
+                    for (decided, event) in decided.iter().zip(events).filter(|(decided, _)| decided.is_new) {
+                        log_decision(event, decided.published.as_ref());
+                    }
+                    return Ok(decided.into_iter().map(|decided| decided.published).collect());
+                }
+                Written::Overtaken => {
+                    let read = self.courses.read(std::slice::from_ref(key)).await?;
+                    course = read.into_iter().next().unwrap_or_default();
+                }
+            }
+        }
+        Err(StoreError("others write the row all the time".into()))
+    }
+
+    /// Sends what was decided, and returns the sequence numbers of those that were not accepted. A password or link that
+    /// has expired is not sent any more.
+    pub async fn send(&self, decided: Vec<(String, StoredEvent, Published)>, now: Timestamp) -> Vec<String> {
+        let (mut verifications, mut deliveries) = (Vec::new(), Vec::new());
+        for (sequence_number, event, published) in decided {
+            let message = Message::new(&event, &published, self.detail);
             if !event.is_delivery() {
-                verifications.push((sequence_number, Message::new(&event, self.detail)));
+                verifications.push((sequence_number, message));
             } else if event.expires_at > now.as_second() {
-                deliveries.push((sequence_number, Message::new(&event, self.detail)));
+                deliveries.push((sequence_number, message));
             } else {
                 warn!(event.id = event.id, event.kind = event.kind, "expired before it could be delivered");
             }
         }
-        failed.extend(send(&self.verifications, verifications, now).await);
+        let mut failed = send(&self.verifications, verifications, now).await;
         failed.extend(send(&self.deliveries, deliveries, now).await);
         failed
     }
 }
 
-/// Sends messages in order of their subjects' events, and returns the sequence numbers of those that were not accepted.
+fn log_decision(event: &StoredEvent, published: Option<&Published>) {
+    let (id, kind) = (&event.id, &event.kind);
+    match published {
+        Some(Published { conflict: true, outcome, .. }) => {
+            warn!(event.id = id, event.kind = kind, event.outcome = outcome.as_str(), "final verdicts contradict");
+        }
+        Some(_) => {}
+        None => info!(event.id = id, event.kind = kind, "not news"),
+    }
+    telemetry::decided(published);
+}
+
+/// Sends messages in the order of their tracks' events, and returns the sequence numbers of those that were not accepted.
 async fn send<Q: MessageQueue>(queue: &Q, mut waiting: Vec<(String, Message)>, now: Timestamp) -> Vec<String> {
     let mut failed = Vec::new();
     let mut held_up = BTreeSet::new();
@@ -82,13 +197,13 @@ async fn send<Q: MessageQueue>(queue: &Q, mut waiting: Vec<(String, Message)>, n
                     warn!(event.id = id, message.r#type = kind, error = %not_sent, "not published");
                     telemetry::not_published(&message.data.provider);
                     failed.push(sequence_number);
-                    held_up.insert(message.group_id());
+                    held_up.insert(track(&message));
                 }
             }
         }
-        // What comes later of a subject that is held up waits for the next delivery of the batch.
+        // Later messages of a track that is held up wait until the batch comes again.
         waiting.retain(|(sequence_number, message)| {
-            let goes_on = !held_up.contains(&message.group_id());
+            let goes_on = !held_up.contains(&track(message));
             if !goes_on {
                 failed.push(sequence_number.clone());
             }
@@ -98,18 +213,22 @@ async fn send<Q: MessageQueue>(queue: &Q, mut waiting: Vec<(String, Message)>, n
     failed
 }
 
-/// Takes the messages of the next call: the earliest of each subject, and no two of one, since a call may accept the second of
+/// Takes the messages of the next call: the earliest of each track, and no two of one, since a call may accept the second of
 /// two and not the first.
 fn next_batch<Q: MessageQueue>(waiting: &mut Vec<(String, Message)>) -> (Vec<String>, Vec<Message>) {
-    let mut groups = BTreeSet::new();
-    waiting.extract_if(.., |(_, message)| groups.len() < Q::MAX_BATCH && groups.insert(message.group_id())).unzip()
+    let mut tracks = BTreeSet::new();
+    waiting.extract_if(.., |(_, message)| tracks.len() < Q::MAX_BATCH && tracks.insert(track(message))).unzip()
+}
+
+fn track(message: &Message) -> (String, String, String) {
+    (message.data.provider.clone(), message.subject.clone(), message.data.track.clone())
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
 
-    use model::StoredEvent;
+    use model::MemoryCourses;
     use runtime::{Error, Unreadable};
 
     use super::*;
@@ -159,21 +278,22 @@ mod tests {
     fn record(id: &str) -> Record {
         let event: StoredEvent = serde_json::from_value(serde_json::json!({
             "pk": id.split('-').next().unwrap(), "sk": id, "provider": "example", "source": "/callbacks/example",
-            "kind": "example.kind", "outcome": "approved", "reasons": [], "assurance": "shared_secret",
-            "received_at": "2026-01-31T00:00:00Z", "details": {}, "body": [], "day": "2026-01-31#0", "expires_at": 0,
+            "kind": "example.kind", "track": "kind", "policy": "reopens", "content": id, "outcome": "approved",
+            "reasons": [], "assurance": "shared_secret", "received_at": "1970-01-01T00:00:00Z", "details": {},
+            "body": [], "day": "1970-01-01#0", "expires_at": 200,
         }))
         .unwrap();
         Record { sequence_number: id.to_owned(), event: Ok(event) }
     }
 
+    fn publisher<C: Courses>(courses: C, verifications: Queue) -> Publisher<C, Queue, Aside> {
+        let (deliveries, quarantine) = (Queue::default(), Aside::default());
+        Publisher { courses, verifications, deliveries, quarantine, detail: MessageDetail::Reference }
+    }
+
     /// Publishes records to two such queues at this second, and returns what is reported as failed and the calls accepted by each.
     fn publish(queue: Queue, records: Vec<Record>, second: i64) -> (Vec<String>, Vec<Vec<String>>, Vec<Vec<String>>) {
-        let publisher = Publisher {
-            verifications: queue,
-            deliveries: Queue::default(),
-            quarantine: Aside::default(),
-            detail: MessageDetail::Reference,
-        };
+        let publisher = publisher(MemoryCourses::default(), queue);
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let failed = runtime.block_on(publisher.publish(records, Timestamp::from_second(second).unwrap()));
         let calls = |queue: Queue| queue.calls.into_inner().unwrap();
@@ -194,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn ten_subjects_go_in_one_call() {
+    fn ten_tracks_go_in_one_call() {
         let ids = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"];
         check(Queue::default(), ids.map(record).into(), &[&ids], &[]);
     }
@@ -206,13 +326,13 @@ mod tests {
     }
 
     #[test]
-    fn two_events_of_a_subject_go_in_two_calls() {
+    fn two_events_of_a_track_go_in_two_calls() {
         let records = ["a-1", "a-2", "b-1", "a-3", "b-2"].map(record).into();
         check(Queue::default(), records, &[&["a-1", "b-1"], &["a-2", "b-2"], &["a-3"]], &[]);
     }
 
     #[test]
-    fn a_refused_message_holds_up_the_later_ones_of_its_subject_only() {
+    fn a_refused_message_holds_up_the_later_ones_of_its_track_only() {
         let queue = Queue { refuses: vec!["a-1"], ..Queue::default() };
         let records = ["a-1", "a-2", "b-1", "a-3", "b-2"].map(record).into();
         check(queue, records, &[&["b-1"], &["b-2"]], &["a-1", "a-2", "a-3"]);
@@ -222,8 +342,7 @@ mod tests {
     fn publish_with_poison(quarantine: Aside) -> (Vec<String>, Vec<String>) {
         let unreadable = Unreadable { subject: "subject".to_owned(), id: "id-of-p".to_owned() };
         let poison = Record { sequence_number: "p".to_owned(), event: Err(unreadable) };
-        let (verifications, deliveries) = (Queue::default(), Queue::default());
-        let publisher = Publisher { verifications, deliveries, quarantine, detail: MessageDetail::Reference };
+        let publisher = Publisher { quarantine, ..publisher(MemoryCourses::default(), Queue::default()) };
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let records = vec![record("a"), poison, record("b")];
         let failed = runtime.block_on(publisher.publish(records, Timestamp::UNIX_EPOCH));
@@ -259,6 +378,92 @@ mod tests {
             assert!(of_subject.is_sorted(), "{of_subject:?}");
         }
         assert_eq!(sent.len(), 25);
+    }
+
+    /// Rows that fail when they are read or written, or that somebody else writes first so many times.
+    #[derive(Default)]
+    struct Rows {
+        kept: MemoryCourses,
+        fail_to_read: bool,
+        fail_to_write: bool,
+        overtaken: Mutex<usize>,
+        reads: Mutex<usize>,
+        writes: Mutex<usize>,
+    }
+
+    impl Courses for Rows {
+        async fn read(&self, keys: &[CourseKey]) -> Result<Vec<Course>, StoreError> {
+            *self.reads.lock().unwrap() += 1;
+            if self.fail_to_read { Err(StoreError("gone".into())) } else { self.kept.read(keys).await }
+        }
+
+        async fn write(&self, key: &CourseKey, course: &Course) -> Result<Written, StoreError> {
+            *self.writes.lock().unwrap() += 1;
+            if self.fail_to_write {
+                return Err(StoreError("gone".into()));
+            }
+            if let Some(left) = { *self.overtaken.lock().unwrap() }.checked_sub(1) {
+                *self.overtaken.lock().unwrap() = left;
+                return Ok(Written::Overtaken);
+            }
+            self.kept.write(key, course).await
+        }
+
+        async fn of_verification(&self, _: &str, _: &str) -> Result<Vec<(String, Course)>, StoreError> {
+            Ok(Vec::new())
+        }
+    }
+
+    /// Publishes ten events of ten tracks with such rows, and returns how many failed, reads, writes and calls.
+    fn publish_ten(rows: Rows) -> (usize, usize, usize, usize) {
+        let publisher = publisher(rows, Queue::default());
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let records = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"].map(record).into();
+        let failed = runtime.block_on(publisher.publish(records, Timestamp::UNIX_EPOCH)).len();
+        let calls = publisher.verifications.calls.into_inner().unwrap().len();
+        let count = |count: Mutex<usize>| count.into_inner().unwrap();
+        (failed, count(publisher.courses.reads), count(publisher.courses.writes), calls)
+    }
+
+    #[test]
+    fn ten_events_of_ten_tracks_take_one_read_ten_writes_and_one_call() {
+        assert_eq!(publish_ten(Rows::default()), (0, 1, 10, 1));
+    }
+
+    #[test]
+    fn several_events_of_a_track_take_one_write() {
+        let publisher = publisher(Rows::default(), Queue::default());
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let records = ["a-1", "a-2", "a-3"].map(record).into();
+        assert!(runtime.block_on(publisher.publish(records, Timestamp::UNIX_EPOCH)).is_empty());
+        assert_eq!(*publisher.courses.writes.lock().unwrap(), 1);
+    }
+
+    #[test]
+    fn without_its_row_no_event_is_published() {
+        assert_eq!(publish_ten(Rows { fail_to_read: true, ..Rows::default() }), (10, 1, 0, 0));
+        assert_eq!(publish_ten(Rows { fail_to_write: true, ..Rows::default() }), (10, 1, 10, 0));
+    }
+
+    #[test]
+    fn whoever_is_overtaken_reads_and_decides_again() {
+        assert_eq!(publish_ten(Rows { overtaken: Mutex::new(3), ..Rows::default() }), (0, 4, 13, 1));
+        let (failed, ..) = publish_ten(Rows { overtaken: Mutex::new(1000), ..Rows::default() });
+        assert_eq!(failed, 10);
+    }
+
+    #[test]
+    fn a_batch_that_comes_again_is_sent_again_word_for_word() {
+        let publisher = publisher(MemoryCourses::default(), Queue { answers_nothing: true, ..Queue::default() });
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let events: Vec<StoredEvent> = ["a-1", "a-2", "b"].map(|id| record(id).event.unwrap()).into();
+        let decide = |second| {
+            let events: Vec<&StoredEvent> = events.iter().collect();
+            runtime.block_on(publisher.decide(&events, Timestamp::from_second(second).unwrap()))
+        };
+        let first = decide(1);
+        assert!(first.iter().all(|decided| matches!(decided, Ok(Some(_)))));
+        assert_eq!(decide(100), first);
     }
 
     #[test]

@@ -10,6 +10,7 @@ async fn main() -> ExitCode {
     runtime::run(async {
         let aws = Aws::within(Duration::from_secs(20)).await;
         let publisher = Publisher {
+            courses: aws.courses()?,
             verifications: aws.verification_queue()?,
             deliveries: aws.delivery_queue()?,
             quarantine: aws.unpublished_queue()?,

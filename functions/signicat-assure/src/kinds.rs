@@ -3,12 +3,17 @@
 use model::{
     Kind,
     Outcome::{Approved, Failed, Pending, Rejected, Review},
+    Policy::Contradicts,
+    Track,
 };
 use serde::Serialize;
 
 /// A process has another status.
-pub const PROCESS_STATUS: Kind<ProcessStatus> =
-    Kind::new("process-status", &[Approved, Rejected, Review, Pending, Failed]);
+pub const PROCESS_STATUS: Kind<ProcessStatus> = Kind::new(
+    "process-status",
+    Track::new("process-status", Contradicts),
+    &[Approved, Rejected, Review, Pending, Failed],
+);
 
 /// What their messages look like, for docs/contract/.
 #[cfg(feature = "schema")]

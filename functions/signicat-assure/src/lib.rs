@@ -40,7 +40,7 @@ impl<S: SecretSource> Provider for SignicatAssure<S> {
         let notification: payload::Notification = wire::from_json(verified.body())?;
         // The process is what is verified; its id is unique among all dossiers.
         let subject = notification.process_id.as_deref().and_then(|id| Subject::new(id).ok());
-        let unrecognized = |reason: Unrecognized| reason.about(subject.clone());
+        let unrecognized = |reason: Unrecognized| reason.about(subject.clone()).on_track_of(&kinds::PROCESS_STATUS);
 
         let dossier_id = notification.dossier_id.ok_or_else(|| unrecognized(Unrecognized::missing("dossierId")))?;
         let status = notification.status.ok_or_else(|| unrecognized(Unrecognized::missing("status")))?;
@@ -57,7 +57,8 @@ impl<S: SecretSource> Provider for SignicatAssure<S> {
         let identity = Identity::of([Some(dossier_id.as_str()), Some(status.as_str())]);
         let reason = (is_final && outcome != Outcome::Approved).then(|| wire::code(&status));
         let details = ProcessStatus { dossier_id, process_id: subject.as_str().to_owned(), status, r#final: is_final };
-        Ok(Parsed::new(&kinds::PROCESS_STATUS, subject, identity, outcome, &details).because(reason))
+        let parsed = Parsed::new(&kinds::PROCESS_STATUS, subject, identity, outcome, &details);
+        Ok(parsed.because(reason).with_final(is_final))
     }
 }
 

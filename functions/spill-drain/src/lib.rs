@@ -1,13 +1,15 @@
 //! From the spill queue to the events table: what the table did not take when its callback came.
 //!
-//! Idempotent, like the request path: an event that is in the table already, because its answer was lost or the message came twice, is a duplicate. What the
-//! table still does not take stays in the queue, and comes again later each time; after a while, it goes to the dead letters.
+//! Idempotent, like the request path: an event that is in the table already, because its answer was lost or the message
+//! came twice, is a duplicate. What the table still does not take stays in the queue, and comes again later each time;
+//! after a while, it goes to the dead letters.
 
+use model::Timestamp;
 use runtime::{DynamoStore, QueuedMessage, Spilled, telemetry};
 use tracing::{error, info, warn};
 
 /// Drains a batch, and returns those that have to come again.
-pub async fn drain(store: &DynamoStore, messages: Vec<QueuedMessage>) -> Vec<QueuedMessage> {
+pub async fn drain(store: &DynamoStore, messages: Vec<QueuedMessage>, now: Timestamp) -> Vec<QueuedMessage> {
     let mut again = Vec::new();
     for message in messages {
         let Ok(spilled) = serde_json::from_str::<Spilled>(&message.body) else {
@@ -17,7 +19,7 @@ pub async fn drain(store: &DynamoStore, messages: Vec<QueuedMessage>) -> Vec<Que
             continue;
         };
         let id = spilled.event_id().map(str::to_owned);
-        match spilled.drain(store).await {
+        match spilled.drain(store, now).await {
             Ok(inserted) => {
                 info!(event.id = id, inserted = ?inserted, "drained");
                 telemetry::drained();

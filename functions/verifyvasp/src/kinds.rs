@@ -3,16 +3,22 @@
 use model::{
     Kind, Outcome,
     Outcome::{Approved, Failed, Rejected, Review},
+    Policy::{Corrects, Reopens},
+    Track,
 };
 use serde::Serialize;
 
+/// The verdict of a verification. VerifyVASP's document says that a later result that differs from the first is to be
+/// used.
+const VERIFICATION: Track = Track::new("verification", Corrects);
+
 /// The other side has answered a verification.
 pub const VERIFICATION_RESULT: Kind<Verification> =
-    Kind::new("verification-result", &[Approved, Rejected, Review, Failed]);
+    Kind::new("verification-result", VERIFICATION, &[Approved, Rejected, Review, Failed]);
 /// The other side has reported the transaction of a verification.
-pub const TX_REPORT: Kind<Verification> = Kind::new("tx-report", &[Outcome::None]);
+pub const TX_REPORT: Kind<Verification> = Kind::new("tx-report", Track::new("tx-report", Reopens), &[Outcome::None]);
 /// The other side has reported that a verification came to nothing.
-pub const ERROR_REPORT: Kind<Verification> = Kind::new("error-report", &[Failed]);
+pub const ERROR_REPORT: Kind<Verification> = Kind::new("error-report", VERIFICATION, &[Failed]);
 
 /// What their messages look like, for docs/contract/.
 #[cfg(feature = "schema")]

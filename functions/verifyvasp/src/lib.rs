@@ -47,23 +47,25 @@ impl<S: SecretSource> Provider for VerifyVasp<S> {
 
         let callback_type =
             callback.callback_type.as_deref().ok_or_else(|| unrecognized(Unrecognized::missing("callbackType")))?;
-        let verdict = || data.verdict().ok_or_else(|| unrecognized(Unrecognized::missing("result")));
+        let not_understood = |reason: Unrecognized| unrecognized(reason).on_track_of(&kinds::VERIFICATION_RESULT);
         let (kind, outcome) = match callback_type {
             "VERIFICATION_RESULT" if data.contradicts_itself() => {
-                return Err(unrecognized(Unrecognized::new("contradictory_results")));
+                return Err(not_understood(Unrecognized::new("contradictory_results")));
             }
             "VERIFICATION_RESULT" => {
-                let outcome = match verdict()? {
+                let outcome = match data.verdict().ok_or_else(|| not_understood(Unrecognized::missing("result")))? {
                     "VERIFIED" => Outcome::Approved,
                     "DENIED" => Outcome::Rejected,
                     "ERROR" => Outcome::Failed,
                     // Only in old documents: the other side could not tell.
                     "UNKNOWN" => Outcome::Review,
-                    _ => return Err(unrecognized(Unrecognized::new("unknown_result"))),
+                    _ => return Err(not_understood(Unrecognized::new("unknown_result"))),
                 };
                 (&kinds::VERIFICATION_RESULT, outcome)
             }
-            "TX_REPORT" if data.tx_hash.is_none() => return Err(unrecognized(Unrecognized::missing("txHash"))),
+            "TX_REPORT" if data.tx_hash.is_none() => {
+                return Err(unrecognized(Unrecognized::missing("txHash")).on_track_of(&kinds::TX_REPORT));
+            }
             "TX_REPORT" => (&kinds::TX_REPORT, Outcome::None),
             "ERROR_REPORT" => (&kinds::ERROR_REPORT, Outcome::Failed),
             _ => return Err(unrecognized(Unrecognized::new("unknown_type"))),
@@ -75,6 +77,8 @@ impl<S: SecretSource> Provider for VerifyVasp<S> {
             data.reason.as_deref(),
             data.tx_hash.as_deref(),
             data.vout.as_deref(),
+            // For a lack of information, it lists the fields that are missing.
+            data.message().as_deref(),
         ]);
         let subject = subject.ok_or_else(|| Unrecognized::missing("verificationUuid"))?;
         let reason = data.reason.as_deref().map(reason_code);
@@ -84,7 +88,8 @@ impl<S: SecretSource> Provider for VerifyVasp<S> {
             tx_hash: data.tx_hash,
             vout: data.vout,
         };
-        Ok(Parsed::new(kind, subject, identity, outcome, &details).because(reason))
+        // Each result is one that the other side has come to, a doubtful one too.
+        Ok(Parsed::new(kind, subject, identity, outcome, &details).because(reason).with_final(outcome != Outcome::None))
     }
 }
 

@@ -3,11 +3,13 @@
 use model::{
     Kind,
     Outcome::{Approved, Failed},
+    Policy::Contradicts,
+    Track,
 };
 use serde::Serialize;
 
-/// A credential was issued to a wallet, or not.
-pub const ISSUANCE: Kind<Issuance> = Kind::new("issuance", &[Approved, Failed]);
+/// A credential was issued to a wallet, or not. Each template has a track of its own, such as `issuance/2`.
+pub const ISSUANCE: Kind<Issuance> = Kind::new("issuance", Track::new("issuance", Contradicts), &[Approved, Failed]);
 
 /// What their messages look like, for docs/contract/.
 #[cfg(feature = "schema")]

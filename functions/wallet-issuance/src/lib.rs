@@ -16,6 +16,9 @@ use model::{
 };
 use serde_json::Value;
 
+/// Far longer than any template's id.
+const MAX_TEMPLATE_ID_BYTES: usize = 64;
+
 /// The wallet gateway, with what is expected of it.
 pub struct WalletIssuance<E> {
     expectations: E,
@@ -46,8 +49,14 @@ impl<E: Expectations> Provider for WalletIssuance<E> {
             wire::from_json(verified.body()).map_err(|unrecognized| unrecognized.about(by_code()))?;
         let state = callback.state.as_deref().filter(|state| is_state(state));
         let subject = state.and_then(|state| Subject::new(state).ok()).or_else(by_code);
-        let missing = |field: &str| Unrecognized::missing(field).about(subject.clone());
+        let unrecognized = |reason: Unrecognized| reason.about(subject.clone()).on_track_of(&kinds::ISSUANCE);
+        let missing = |field: &str| unrecognized(Unrecognized::missing(field));
         let template = callback.template_id.ok_or_else(|| missing("template_id"))?;
+        // It becomes part of the track's name.
+        if template.len() > MAX_TEMPLATE_ID_BYTES {
+            return Err(unrecognized(Unrecognized::new("too_large:template_id")));
+        }
+        let missing = |field: &str| missing(field).on_one_of_several(&template);
         let status = callback.status.ok_or_else(|| missing("status"))?;
         let completed = match callback.completed.as_deref() {
             Some("true") => true,
@@ -61,6 +70,7 @@ impl<E: Expectations> Provider for WalletIssuance<E> {
         let fields = [code_sha256, &template, &status, if completed { "completed" } else { "in progress" }];
         let identity = Identity::of(fields.map(Some));
         let details = Issuance { template_id: wire::code(&template), status: wire::code(&status), completed };
-        Ok(Parsed::new(&kinds::ISSUANCE, subject, identity, outcome, &details).because(reason))
+        let parsed = Parsed::new(&kinds::ISSUANCE, subject, identity, outcome, &details);
+        Ok(parsed.because(reason).on_one_of_several(&template).with_final(completed))
     }
 }

@@ -5,11 +5,14 @@ use std::collections::BTreeMap;
 use model::{
     Kind,
     Outcome::{Approved, Failed, Review},
+    Policy::Contradicts,
+    Track,
 };
 use serde::Serialize;
 
 /// A wallet has presented the credentials that it was asked for, or not. Approved only if every one is, and none is missing.
-pub const VERIFICATION: Kind<Verification> = Kind::new("verification", &[Approved, Failed, Review]);
+pub const VERIFICATION: Kind<Verification> =
+    Kind::new("verification", Track::new("verification", Contradicts), &[Approved, Failed, Review]);
 
 /// What their messages look like, for docs/contract/.
 #[cfg(feature = "schema")]

@@ -86,6 +86,10 @@ impl<E: Expectations, L: LookUp<Value = Arc<KeySet>>> Provider for WalletVerific
 }
 
 fn parse(verified: &Verified) -> Result<Parsed, Unrecognized> {
+    read(verified).map_err(|unrecognized| unrecognized.on_track_of(&kinds::VERIFICATION))
+}
+
+fn read(verified: &Verified) -> Result<Parsed, Unrecognized> {
     let evidence = verified.evidence();
     let code_sha256 = evidence.get("code_sha256").and_then(Value::as_str).unwrap_or_default();
     let by_code = || Subject::new(code_sha256).ok();
@@ -119,11 +123,13 @@ fn parse(verified: &Verified) -> Result<Parsed, Unrecognized> {
         Verdict::Missing { reason } => Some((*reason).to_owned()),
     });
     let reasons: Vec<String> = reasons.collect();
+    // The gateway calls once for each code. Only for want of the issuer's keys may the same callback be judged anew.
+    let is_final = reasons.iter().all(|reason| reason != Untrusted::KeysUnavailable.code());
     let credentials = verdicts.into_iter().map(|(template, verdict)| (template.to_owned(), verdict)).collect();
 
     let identity = identity(code_sha256, &callback, tokens);
     let details = Verification { credentials };
-    Ok(Parsed::new(&kinds::VERIFICATION, subject, identity, outcome, &details).because(reasons))
+    Ok(Parsed::new(&kinds::VERIFICATION, subject, identity, outcome, &details).because(reasons).with_final(is_final))
 }
 
 fn verdict(credential: &Credential, evidence: Option<&Value>) -> Verdict {

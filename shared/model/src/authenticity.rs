@@ -9,9 +9,13 @@ use serde_json::value::RawValue;
 use subtle::ConstantTimeEq as _;
 
 use crate::{
-    Details, Expectation, Expectations, Header, Request, SecretSource, StoredEvent, Timestamp, Unavailable, is_state,
+    Details, Expectation, Expectations, Header, Identity, Request, SecretSource, StoredEvent, Timestamp, Unavailable,
+    is_state,
     wire::{self, Members},
 };
+
+/// The evidence that names the code of a wallet's callback.
+const CODE_SHA256: &str = "code_sha256";
 
 /// How it was established that a callback comes from its provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,6 +76,15 @@ impl Verified {
     #[must_use]
     pub fn body(&self) -> &Bytes {
         &self.body
+    }
+
+    /// What the callback says if it is not understood: its body, and the code that was cut out of it.
+    pub(crate) fn identity(&self) -> Identity {
+        let body = Identity::of_bytes(&self.body);
+        match self.evidence.get(CODE_SHA256).and_then(serde_json::Value::as_str) {
+            Some(code_sha256) => body.with_field(code_sha256),
+            None => body,
+        }
     }
 
     /// How the request was found authentic.
@@ -217,7 +230,7 @@ pub async fn one_time_code(request: &Request, expectations: &impl Expectations) 
     }
     let body = without_member(text, code_value).ok_or(Refusal::Malformed)?;
     Ok(Verified::new(body, Assurance::OneTimeCode)
-        .with_evidence("code_sha256", code_sha256.into())
+        .with_evidence(CODE_SHA256, code_sha256.into())
         .with_evidence("template_ids", expectation.template_ids.into()))
 }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::{Assurance, Kind, NoDetails, Provider, ProviderName, Timestamp, Verified};
+use crate::{Assurance, Kind, NoDetails, Part, Policy, Provider, ProviderName, Timestamp, Track, Verified};
 
 /// The verdict of a callback, in the same words for every provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -78,28 +78,30 @@ impl Subject {
     }
 }
 
-/// Names an event: the same event always gets the same id, whenever and wherever it is received.
+/// Names one callback: the same callback gets the same id, however often and by whichever way it is recorded. A provider's
+/// repeat of it is another event, with an id of its own.
 ///
-/// 64 lowercase hexadecimal digits: a SHA-256 over provider, kind, subject and [`Identity`], and where the same news can
-/// [recur](Recurrence), when it was received.
+/// 64 lowercase hexadecimal digits: a SHA-256 over provider, subject, content, the time of receipt, and a body that is
+/// stored in parts.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EventId(String);
 
 impl EventId {
     fn derive(
         provider: ProviderName,
-        kind: &str,
         subject: &Subject,
-        identity: &Identity,
-        occurrence: Option<Timestamp>,
+        content: &Identity,
+        received_at: Timestamp,
+        body: &bytes::Bytes,
     ) -> Self {
         let mut fields = Fields::new();
         fields.add(Some(provider.as_str()));
-        fields.add(Some(kind));
         fields.add(Some(subject.as_str()));
-        fields.0.update(identity.as_bytes());
-        if let Some(time) = occurrence {
-            fields.0.update(time.as_nanosecond().to_be_bytes());
+        fields.0.update(content.as_bytes());
+        fields.0.update(received_at.as_millisecond().to_be_bytes());
+        // Parts have the event's id in their keys. Two bodies with the same content must not share them.
+        if body.len() > Part::BYTES {
+            fields.0.update(Sha256::digest(body));
         }
         Self(hex(&fields.0.finalize()))
     }
@@ -117,10 +119,10 @@ impl fmt::Display for EventId {
     }
 }
 
-/// What makes two callbacks of one provider, kind and subject the same event, as a digest.
+/// A digest of what a callback says: equal for two callbacks of one provider, kind and subject that say the same.
 ///
-/// providers.md says what it is for each provider; nothing that differs between two attempts to
-/// deliver the same news may be in it.
+/// Nothing that differs between two attempts to deliver the same callback may be in it, and everything that a consumer
+/// could act on must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Identity([u8; 32]);
 
@@ -132,14 +134,27 @@ impl Identity {
         Self(digest.0.finalize().into())
     }
 
-    /// The identity of a body: the same bytes are the same event.
+    /// The identity of a body: the same bytes say the same.
     #[must_use]
     pub fn of_bytes(body: &[u8]) -> Self {
         Self(Sha256::digest(body).into())
     }
 
+    /// The identity with one more field.
+    pub(crate) fn with_field(&self, field: &str) -> Self {
+        let mut fields = Fields::new();
+        fields.add(Some(field));
+        fields.0.update(self.0);
+        Self(fields.0.finalize().into())
+    }
+
     pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.0
+    }
+
+    /// The first half of the digest, as text: enough to tell contents apart, and short in a row.
+    pub(crate) fn short(&self) -> String {
+        hex(&self.0[..16])
     }
 }
 
@@ -180,14 +195,20 @@ pub struct Parsed {
     pub occurred_at: Option<Timestamp>,
     /// What else a message may tell.
     pub details: Details,
-    /// When a callback of the same identity is the same event.
-    pub recurrence: Recurrence,
+    /// The track that the verdict is about. One per kind as a rule; see [`on_one_of_several`](Self::on_one_of_several).
+    pub track: String,
+    /// What a second final verdict on the track means.
+    pub policy: Policy,
+    /// Whether the provider has made up its mind.
+    pub is_final: bool,
     /// Whether it is an instruction to deliver a password or a link rather than a verdict.
     pub delivery: bool,
+    /// To whom that is to be delivered, as a digest.
+    pub recipient: Option<Identity>,
 }
 
 impl Parsed {
-    /// A callback of this kind about this subject, without codes, that is the same event whenever it comes again.
+    /// A callback of this kind about this subject, without codes. Approved, rejected and failed are final.
     #[must_use]
     pub fn new<D: Serialize>(
         kind: &Kind<D>,
@@ -205,9 +226,31 @@ impl Parsed {
             reasons: Vec::new(),
             occurred_at: None,
             details: kind.details(details),
-            recurrence: Recurrence::Never,
+            track: kind.track().name().to_owned(),
+            policy: kind.track().policy(),
+            is_final: matches!(outcome, Outcome::Approved | Outcome::Rejected | Outcome::Failed),
             delivery: kind.is_delivery(),
+            recipient: None,
         }
+    }
+
+    /// The same, final or not.
+    #[must_use]
+    pub fn with_final(self, is_final: bool) -> Self {
+        Self { is_final, ..self }
+    }
+
+    /// The same, on one of several tracks of its kind: the one with this name, such as a template's id.
+    #[must_use]
+    pub fn on_one_of_several(self, name: &str) -> Self {
+        Self { track: format!("{}/{name}", self.track), ..self }
+    }
+
+    /// The same, to be delivered to this recipient. The subject makes the digest of a phone number hard to guess.
+    #[must_use]
+    pub fn to_recipient(self, recipient: &str) -> Self {
+        let recipient = Identity::of([Some(self.subject.as_str()), Some(recipient)]);
+        Self { recipient: Some(recipient), ..self }
     }
 
     /// The same, unless it says so much beside the verdict that its item in the table would be too large. It would be refused there for
@@ -217,7 +260,8 @@ impl Parsed {
             Ok(json) if json.len() <= Self::MAX_BYTES_BESIDE_BODY => Ok(self),
             _ => {
                 let unrecognized = Unrecognized::new("too_large:details");
-                Err(unrecognized.about(Some(self.subject)).perishable_if(self.delivery))
+                let unrecognized = unrecognized.about(Some(self.subject)).perishable_if(self.delivery);
+                Err(Unrecognized { track: Some((self.track, self.policy)), ..unrecognized })
             }
         }
     }
@@ -233,15 +277,6 @@ impl Parsed {
     }
 }
 
-/// Whether the same news can come about more than once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Recurrence {
-    /// A callback of the same identity is a repeat, whenever it comes.
-    Never,
-    /// Only while it is the latest of its subject and kind. What comes after another is news: rejected, approved, rejected are three events.
-    AfterAnother,
-}
-
 /// An authentic callback was not understood. It is kept and published all the same.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("unrecognized: {reason}")]
@@ -250,17 +285,20 @@ pub struct Unrecognized {
     pub reason: String,
     /// The verification it speaks of, where that much is clear.
     pub subject: Option<Subject>,
+    /// The track it would be on if it were understood, where that much is clear.
+    pub track: Option<(String, Policy)>,
     /// Whether it may hold a password or a link that must not be kept for long.
     pub perishable: bool,
 }
 
 impl Unrecognized {
     /// The kind of every callback that was not understood.
-    pub const KIND: Kind<NoDetails> = Kind::new("unrecognized", &[Outcome::None]);
+    pub const KIND: Kind<NoDetails> =
+        Kind::new("unrecognized", Track::new("unrecognized", Policy::Reopens), &[Outcome::None]);
 
     /// A callback that was not understood for this reason.
     pub fn new(reason: impl Into<String>) -> Self {
-        Self { reason: reason.into(), subject: None, perishable: false }
+        Self { reason: reason.into(), subject: None, track: None, perishable: false }
     }
 
     /// A callback in which this field is missing or empty.
@@ -275,6 +313,18 @@ impl Unrecognized {
         Self { subject, ..self }
     }
 
+    /// The same, on the track of this kind.
+    #[must_use]
+    pub fn on_track_of<D>(self, kind: &Kind<D>) -> Self {
+        Self { track: Some((kind.track().name().to_owned(), kind.track().policy())), ..self }
+    }
+
+    /// The same, on one of several tracks: the one with this name, such as a template's id.
+    #[must_use]
+    pub fn on_one_of_several(self, name: &str) -> Self {
+        Self { track: self.track.map(|(track, policy)| (format!("{track}/{name}"), policy)), ..self }
+    }
+
     /// The same, possibly with a password or a link in it.
     #[must_use]
     pub fn perishable_if(self, perishable: bool) -> Self {
@@ -286,6 +336,11 @@ impl Unrecognized {
 #[derive(Clone)]
 pub struct Event {
     pub(crate) id: EventId,
+    pub(crate) content: Identity,
+    pub(crate) track: String,
+    pub(crate) policy: Policy,
+    pub(crate) is_final: bool,
+    pub(crate) recipient: Option<Identity>,
     pub(crate) provider: ProviderName,
     pub(crate) source: &'static str,
     pub(crate) kind: String,
@@ -300,17 +355,7 @@ pub struct Event {
     pub(crate) body: bytes::Bytes,
     pub(crate) evidence: Details,
     pub(crate) perishable: bool,
-    pub(crate) head: Option<Head>,
     pub(crate) traceparent: Option<String>,
-}
-
-/// The latest of a subject's events that can recur, by which a repeat of it is known.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Head {
-    /// The head's sort key beside its events, such as `head#identomat.session-change`.
-    pub sort_key: String,
-    /// What is the latest: the same as the last one means a repeat. 64 hexadecimal digits.
-    pub latest: String,
 }
 
 impl Event {
@@ -322,25 +367,26 @@ impl Event {
                 let perishable = parsed.delivery;
                 (parsed, None, perishable)
             }
-            Err(Unrecognized { reason, subject, perishable }) => {
-                let identity = Identity::of_bytes(verified.body());
+            Err(Unrecognized { reason, subject, track, perishable }) => {
+                let identity = verified.identity();
                 let subject = subject
                     .unwrap_or_else(|| Subject(format!("{}-{}", Unrecognized::KIND.name(), hex(identity.as_bytes()))));
-                let parsed = Parsed::new(&Unrecognized::KIND, subject, identity, Outcome::None, &NoDetails {});
+                let mut parsed = Parsed::new(&Unrecognized::KIND, subject, identity, Outcome::None, &NoDetails {});
+                if let Some((track, policy)) = track {
+                    (parsed.track, parsed.policy) = (track, policy);
+                }
                 (parsed, Some(reason), perishable)
             }
         };
         let kind = format!("{}.{}", P::NAME, parsed.kind);
-        let (occurrence, head) = match parsed.recurrence {
-            Recurrence::Never => (None, None),
-            // The callback itself says nothing that would tell it from an earlier one; when it was first received does.
-            Recurrence::AfterAnother => (
-                Some(received_at),
-                Some(Head { sort_key: format!("head#{kind}"), latest: hex(parsed.identity.as_bytes()) }),
-            ),
-        };
+        let content = parsed.identity.with_field(parsed.kind);
         Self {
-            id: EventId::derive(P::NAME, parsed.kind, &parsed.subject, &parsed.identity, occurrence),
+            id: EventId::derive(P::NAME, &parsed.subject, &content, received_at, verified.body()),
+            content,
+            track: parsed.track,
+            policy: parsed.policy,
+            is_final: parsed.is_final,
+            recipient: parsed.recipient,
             provider: P::NAME,
             source: P::SOURCE,
             kind,
@@ -355,7 +401,6 @@ impl Event {
             body: verified.body().clone(),
             evidence: verified.evidence().clone(),
             perishable,
-            head,
             traceparent: None,
         }
     }
@@ -393,12 +438,6 @@ impl Event {
     #[must_use]
     pub fn outcome(&self) -> Outcome {
         self.outcome
-    }
-
-    /// What has to be the latest of its subject for the event to be a repeat, if the same news can recur.
-    #[must_use]
-    pub fn head(&self) -> Option<&Head> {
-        self.head.as_ref()
     }
 
     /// Why it was not understood, if it was not.

@@ -5,35 +5,44 @@ use std::marker::PhantomData;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::{Details, Outcome};
+use crate::{Details, Outcome, Policy, Track};
 
 /// A kind of callback whose messages have details of the type `D`. A provider declares each of its kinds as a constant.
 #[derive(Debug)]
 pub struct Kind<D> {
     name: &'static str,
+    track: Track,
     outcomes: &'static [Outcome],
     is_delivery: bool,
     details: PhantomData<fn(&D)>,
 }
 
 impl<D> Kind<D> {
-    /// A kind of this name, in kebab-case and without the provider, such as `tx-report`, that can turn out in these ways.
+    /// A kind of this name, in kebab-case and without the provider, such as `tx-report`, whose callbacks belong to this
+    /// track and have one of these outcomes.
     #[must_use]
-    pub const fn new(name: &'static str, outcomes: &'static [Outcome]) -> Self {
-        Self { name, outcomes, is_delivery: false, details: PhantomData }
+    pub const fn new(name: &'static str, track: Track, outcomes: &'static [Outcome]) -> Self {
+        Self { name, track, outcomes, is_delivery: false, details: PhantomData }
     }
 
-    /// A kind that is no verdict, but an instruction to deliver a password or a link. Its details say what to send to whom: the one place
-    /// where they hold personal data.
+    /// A kind that is no verdict, but an instruction to deliver a password or a link. Its details say what to send to
+    /// whom: the one place where they hold personal data.
     #[must_use]
     pub const fn delivery(name: &'static str) -> Self {
-        Self { name, outcomes: &[Outcome::None], is_delivery: true, details: PhantomData }
+        let track = Track::new(name, Policy::Reopens);
+        Self { name, track, outcomes: &[Outcome::None], is_delivery: true, details: PhantomData }
     }
 
     /// The name, without the provider.
     #[must_use]
     pub const fn name(&self) -> &'static str {
         self.name
+    }
+
+    /// The track its callbacks belong to.
+    #[must_use]
+    pub const fn track(&self) -> Track {
+        self.track
     }
 
     /// How it can turn out.

@@ -9,6 +9,7 @@
 //! What is stored is a [`StoredEvent`]; what is sent downstream is a [`Message`].
 
 mod authenticity;
+mod course;
 mod event;
 mod expectation;
 mod kind;
@@ -22,14 +23,14 @@ pub mod schema;
 mod secret;
 mod store;
 mod stored;
+mod verification;
 pub mod wire;
 
 pub use authenticity::{
     Assurance, AuthError, Networks, Refusal, Verified, one_time_code, secret_in_body, shared_secret, source_address,
 };
-pub use event::{
-    Details, Event, EventId, Head, Identity, InvalidSubject, Outcome, Parsed, Recurrence, Subject, Unrecognized,
-};
+pub use course::{Course, CourseKey, Courses, Decided, Decision, Policy, Published, Standing, Track, Written};
+pub use event::{Details, Event, EventId, Identity, InvalidSubject, Outcome, Parsed, Subject, Unrecognized};
 pub use expectation::{Expectation, Expectations, Registered, is_state};
 pub use kind::{Kind, NoDetails};
 pub use message::{Message, MessageDetail};
@@ -38,8 +39,9 @@ pub use pipeline::{Receipt, Rejection, receive};
 pub use provider::{Provider, ProviderName};
 pub use request::{Header, Request};
 pub use secret::{InvalidSecret, SecretPair, SecretSource, Unavailable};
-pub use store::{EventStore, Inserted, MemoryExpectations, MemoryStore, StoreError};
+pub use store::{EventStore, Inserted, MemoryCourses, MemoryExpectations, MemoryStore, StoreError};
 pub use stored::{Part, Retention, StoredEvent};
+pub use verification::{PublishedEvent, TrackStanding, Verification};
 
 /// A moment in time. Always an argument here, never read from a clock.
 pub type Timestamp = jiff::Timestamp;

@@ -8,9 +8,9 @@ use serde::{
 use serde_json::{Value, value::RawValue};
 
 use crate::{
-    Assurance, Details, Outcome, StoredEvent, Timestamp,
+    Assurance, Details, Outcome, Published, StoredEvent, Timestamp,
     event::{Identity, hex},
-    stored::milliseconds,
+    stored::{is_false, milliseconds},
 };
 
 /// How much of a callback its message carries.
@@ -63,6 +63,10 @@ pub struct Message {
     /// Always `application/json`.
     #[cfg_attr(feature = "schema", schemars(extend("const" = "application/json")))]
     pub datacontenttype: String,
+    /// The message's place among those of its track (an [extension](https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/extensions/sequence.md)):
+    /// 16 digits, which rise with each. Ignore a verdict whose sequence is not above that of the verdict you hold.
+    #[cfg_attr(feature = "schema", schemars(regex(pattern = "^[0-9]{16}$")))]
+    pub sequence: String,
     /// The verdict (an extension attribute). One that this version does not know is read as [`Outcome::None`]: no verdict.
     #[serde(deserialize_with = "none_if_unknown")]
     #[cfg_attr(feature = "schema", schemars(description = "The verdict."))]
@@ -84,8 +88,33 @@ pub struct Message {
 pub struct MessageData {
     /// The provider.
     pub provider: String,
-    /// The provider's codes for the outcome.
+    /// The track of the verification that the verdict is about. A verification with several has a verdict for each.
+    pub track: String,
+    /// The provider's codes for the callback's own verdict.
     pub reasons: Vec<String>,
+    /// Where the track stood before; absent if it had no verdict.
+    #[serde(default, deserialize_with = "if_known", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(
+        feature = "schema",
+        schemars(with = "Outcome", description = "Where the track stood before; absent if it had no verdict.")
+    )]
+    pub previous_outcome: Option<Outcome>,
+    /// The callback's own verdict; absent if `outcome` is the same.
+    #[serde(default, deserialize_with = "if_known", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(
+        feature = "schema",
+        schemars(with = "Outcome", description = "The callback's own verdict; absent if `outcome` is the same.")
+    )]
+    pub reported_outcome: Option<Outcome>,
+    /// The same content was received before: it may be a new decision, or a late copy. Absent if not.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub repeated: bool,
+    /// The callback came too late to change anything; `outcome` is `none`. Absent if not.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub late: bool,
+    /// There are final verdicts that differ. Absent if not.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub conflict: bool,
     /// When the callback came.
     #[serde(serialize_with = "milliseconds")]
     pub received_at: Timestamp,
@@ -111,9 +140,9 @@ pub struct MessageData {
 const PAYLOAD_OMITTED: &str = "payload_omitted";
 
 impl Message {
-    /// The message of an event.
+    /// The message of an event, with what was decided about it.
     #[must_use]
-    pub fn new(event: &StoredEvent, detail: MessageDetail) -> Self {
+    pub fn new(event: &StoredEvent, published: &Published, detail: MessageDetail) -> Self {
         let (payload, payload_text) = match detail {
             // What is perishable stays where it perishes.
             _ if event.perishable => (None, None),
@@ -134,11 +163,18 @@ impl Message {
             expirytime: event.is_delivery().then(|| Timestamp::from_second(event.expires_at).ok()).flatten(),
             traceparent: event.traceparent.clone(),
             datacontenttype: "application/json".to_owned(),
-            outcome: event.outcome,
+            sequence: published.sequence_text(),
+            outcome: published.outcome,
             assurance: Some(event.assurance),
             data: MessageData {
                 provider: event.provider.clone(),
+                track: event.track.clone(),
                 reasons: event.reasons.clone(),
+                previous_outcome: published.previous,
+                reported_outcome: Some(event.outcome).filter(|own| *own != published.outcome),
+                repeated: published.repeated,
+                late: published.late,
+                conflict: published.conflict,
                 received_at: event.received_at,
                 unrecognized: event.unrecognized.clone(),
                 details: event.details.clone(),
@@ -148,6 +184,12 @@ impl Message {
         };
         // What is in parts is not at hand here, and too much for a message.
         if detail == MessageDetail::Full && event.parts.is_some() { message.without_payload() } else { message }
+    }
+
+    /// The callback's own verdict, whatever became of it.
+    #[must_use]
+    pub fn own_outcome(&self) -> Outcome {
+        self.data.reported_outcome.unwrap_or(self.outcome)
     }
 
     /// Provider and kind, such as `verifyvasp.tx-report`.
@@ -195,8 +237,8 @@ mod tests {
         let mut message = json!({
             "specversion": "1.0", "id": "0", "source": "/callbacks/new", "type": "verification.new.kind", "subject": "s",
             "time": "2026-01-31T00:00:00.000Z", "datacontenttype": "application/json",
-            "outcome": "approved", "assurance": "signed_token",
-            "data": { "provider": "new", "reasons": [], "received_at": "2026-01-31T00:00:00.000Z", "details": {} },
+            "sequence": "0001769817600000", "outcome": "approved", "assurance": "signed_token",
+            "data": { "provider": "new", "track": "kind", "reasons": [], "received_at": "2026-01-31T00:00:00.000Z", "details": {} },
         });
         let read = |message: &serde_json::Value| serde_json::from_value::<Message>(message.clone()).unwrap();
         let known = read(&message);

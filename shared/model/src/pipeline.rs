@@ -60,7 +60,8 @@ pub async fn receive<P: Provider>(
         return Err(Rejection::TooLarge { bytes: request.body.len(), limit: P::MAX_BODY_BYTES });
     }
     let verified = provider.authenticate(request, now).await?;
-    let event = Event::new::<P>(&verified, P::parse(&verified), now).traced_by(request.traceparent.clone());
+    let event = Event::new::<P>(&verified, P::parse(&verified), request.received_at(now));
+    let event = event.traced_by(request.traceparent.clone());
     let inserted = store.insert(&event).await?;
     Ok(Receipt { event, inserted })
 }

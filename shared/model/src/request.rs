@@ -3,9 +3,12 @@
 use std::{collections::BTreeMap, net::IpAddr};
 
 use bytes::Bytes;
+use jiff::SignedDuration;
+
+use crate::Timestamp;
 
 /// An HTTP request as the gateway handed it over. Everything in it was written by a stranger,
-/// except `source_address`, which the gateway saw for itself.
+/// except `source_address` and `gateway_time`, which are the gateway's own.
 #[derive(Clone, Default)]
 pub struct Request {
     headers: BTreeMap<String, String>,
@@ -13,6 +16,8 @@ pub struct Request {
     pub path_parameters: BTreeMap<String, String>,
     /// The sender's address as the gateway saw it; forwarded headers never count.
     pub source_address: Option<IpAddr>,
+    /// When the gateway received it.
+    pub gateway_time: Option<Timestamp>,
     /// By what the handling of this request is traced, as a [W3C traceparent](https://www.w3.org/TR/trace-context/#traceparent-header); made by the runtime, not by the sender.
     pub traceparent: Option<String>,
     /// The body's bytes as they were sent.
@@ -47,6 +52,14 @@ impl Request {
             })
             .or_insert_with(|| value.to_owned());
         self
+    }
+
+    /// When the callback was received: the gateway's time. A cold start can reverse two callbacks by the function's own
+    /// clock. A time that is far from now is not this request's (a sample from a file has its own), and does not count.
+    #[must_use]
+    pub fn received_at(&self, now: Timestamp) -> Timestamp {
+        const FAR: SignedDuration = SignedDuration::from_mins(1);
+        self.gateway_time.filter(|time| now.duration_since(*time).abs() < FAR).unwrap_or(now)
     }
 
     /// The header of this name, whatever its case.

@@ -2,15 +2,18 @@
 
 use schemars::{JsonSchema, Schema, generate::SchemaSettings};
 
-use crate::{Kind, Outcome};
+use crate::{Kind, Outcome, Policy};
 
 /// What a message of one kind looks like beside the rest of a [`Message`](crate::Message).
 #[derive(Debug, Clone)]
 pub struct KindSchema {
     /// The kind's name, without the provider.
     pub name: &'static str,
-    /// How it can turn out.
+    /// How a callback can turn out.
     pub outcomes: &'static [Outcome],
+    /// What its messages can say: the callback's own verdict, `none` if it is late, and `review` if it is an approval
+    /// that another verdict contradicts.
+    pub published: Vec<Outcome>,
     /// Whether it is an instruction to deliver a password or a link.
     pub is_delivery: bool,
     /// Its details.
@@ -21,7 +24,13 @@ impl<D: JsonSchema> Kind<D> {
     /// What its messages look like.
     #[must_use]
     pub fn schema(&self) -> KindSchema {
+        let mut published = self.outcomes().to_vec();
+        if self.track().policy() == Policy::Contradicts && published.contains(&Outcome::Approved) {
+            published.push(Outcome::Review);
+        }
+        published.push(Outcome::None);
         KindSchema {
+            published,
             name: self.name(),
             outcomes: self.outcomes(),
             is_delivery: self.is_delivery(),

@@ -5,7 +5,10 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use crate::{Event, Expectation, Expectations, Registered, Retention, StoredEvent, Unavailable};
+use crate::{
+    Course, CourseKey, Courses, Event, Expectation, Expectations, Registered, Retention, StoredEvent, Unavailable,
+    Written,
+};
 
 /// What became of an insert.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,7 +17,7 @@ pub enum Inserted {
     Fresh,
     /// The event was there already, and nothing changed.
     Duplicate,
-    /// The event is kept elsewhere, as durably, and will be inserted from there. Whether it is new is not known yet.
+    /// The event is kept elsewhere, as durably, and will be inserted from there.
     Spilled,
 }
 
@@ -23,10 +26,9 @@ pub enum Inserted {
 #[error("failed to insert the event")]
 pub struct StoreError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
 
-/// Keeps each event once.
+/// Keeps each event once. Whether it is news is decided later: see [`Course`].
 pub trait EventStore: Send + Sync {
-    /// Keeps the event unless it is there already, or is a repeat of its [head](Event::head). Of several inserts of one event at the
-    /// same instant, one is fresh.
+    /// Keeps the event unless it is there already. Of several inserts of one event at the same instant, one is fresh.
     ///
     /// # Errors
     /// If the store refuses or does not answer in time.
@@ -35,19 +37,13 @@ pub trait EventStore: Send + Sync {
 
 /// A store in memory, for tests.
 #[derive(Default)]
-pub struct MemoryStore(Mutex<Kept>);
-
-#[derive(Default)]
-struct Kept {
-    events: BTreeMap<String, StoredEvent>,
-    heads: BTreeMap<(String, String), String>,
-}
+pub struct MemoryStore(Mutex<BTreeMap<String, StoredEvent>>);
 
 impl MemoryStore {
     /// All that is kept, ordered by event id.
     #[must_use]
     pub fn events(&self) -> Vec<StoredEvent> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).events.values().cloned().collect()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 }
 
@@ -55,17 +51,45 @@ impl EventStore for MemoryStore {
     async fn insert(&self, event: &Event) -> Result<Inserted, StoreError> {
         let stored = StoredEvent::new(event, Retention::default());
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.events.contains_key(&stored.id) {
+        if kept.contains_key(&stored.id) {
             return Ok(Inserted::Duplicate);
         }
-        if let Some(head) = event.head() {
-            let key = (stored.subject.clone(), head.sort_key.clone());
-            if kept.heads.insert(key, head.latest.clone()).as_ref() == Some(&head.latest) {
-                return Ok(Inserted::Duplicate);
-            }
-        }
-        kept.events.insert(stored.id.clone(), stored);
+        kept.insert(stored.id.clone(), stored);
         Ok(Inserted::Fresh)
+    }
+}
+
+/// Courses in memory, for tests.
+#[derive(Default)]
+pub struct MemoryCourses(Mutex<BTreeMap<CourseKey, Course>>);
+
+impl MemoryCourses {
+    /// All that is kept.
+    #[must_use]
+    pub fn all(&self) -> BTreeMap<CourseKey, Course> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Courses for MemoryCourses {
+    async fn read(&self, keys: &[CourseKey]) -> Result<Vec<Course>, StoreError> {
+        let courses = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(keys.iter().map(|key| courses.get(key).cloned().unwrap_or_default()).collect())
+    }
+
+    async fn write(&self, key: &CourseKey, course: &Course) -> Result<Written, StoreError> {
+        let mut courses = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if courses.get(key).map_or(0, |kept| kept.version) != course.version {
+            return Ok(Written::Overtaken);
+        }
+        courses.insert(key.clone(), Course { version: course.version + 1, ..course.clone() });
+        Ok(Written::Kept)
+    }
+
+    async fn of_verification(&self, provider: &str, subject: &str) -> Result<Vec<(String, Course)>, StoreError> {
+        let is_of = |key: &CourseKey| key.provider == provider && key.subject == subject;
+        let courses = self.all().into_iter().filter(|(key, _)| is_of(key));
+        Ok(courses.map(|(key, course)| (key.track, course)).collect())
     }
 }
 

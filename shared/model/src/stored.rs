@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::{Assurance, Details, Event, Head, Outcome, Provider, Timestamp, Verified};
+use crate::{Assurance, Details, Event, Outcome, Policy, Provider, Timestamp, Verified};
 
 /// An event as the events table holds it. Each field is an attribute of the same name.
 ///
@@ -23,8 +23,20 @@ pub struct StoredEvent {
     pub source: String,
     /// Provider and kind (S), such as `verifyvasp.tx-report`.
     pub kind: String,
+    /// The track of the verification that it is about (S), such as `process-status` or `issuance/2`.
+    pub track: String,
+    /// What a second final verdict on the track means (S).
+    pub policy: Policy,
+    /// The digest of what the callback says (S, 32 hexadecimal digits): two that say the same have the same.
+    pub content: String,
+    /// To whom something is to be delivered (S, 32 hexadecimal digits of a digest); absent where nothing is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recipient: Option<String>,
     /// The verdict (S).
     pub outcome: Outcome,
+    /// Whether the verdict is final (BOOL); absent where it is not.
+    #[serde(rename = "final", default, skip_serializing_if = "is_false")]
+    pub is_final: bool,
     /// The provider's codes for the outcome (L of S).
     pub reasons: Vec<String>,
     /// Why the callback was not understood (S); absent when it was.
@@ -38,6 +50,12 @@ pub struct StoredEvent {
     /// When the callback came (S, RFC 3339, UTC, always with milliseconds, so that their texts sort as the times do).
     #[serde(serialize_with = "milliseconds")]
     pub received_at: Timestamp,
+    /// When the drain moved it from the spill queue into the table (S, as `received_at`); absent where it was not spilled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drained_at: Option<Timestamp>,
+    /// The event that this one is read from anew (S, its id); absent where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<String>,
     /// The trace of its being taken in (S, a W3C traceparent); absent where there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
@@ -62,17 +80,18 @@ pub struct StoredEvent {
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-fn is_false(value: &bool) -> bool {
+pub(crate) fn is_false(value: &bool) -> bool {
     !*value
 }
 
-/// A part of a body that is too large for one item. It is put in the same transaction as its event.
+/// A part of a body that is too large for one item. Parts are put before their event. Each has a partition of its own: a
+/// body of 3 MB at once is more than one takes.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct Part {
-    /// Partition key (S): the event's.
+    /// Partition key (S): the event's id, `#` and the number in three digits, from 000.
     #[serde(rename = "pk")]
-    pub subject: String,
-    /// Sort key (S): `part#`, the event's id, `#` and the number in three digits, from 000.
+    pub key: String,
+    /// Sort key (S): always `part`.
     #[serde(rename = "sk")]
     pub sort_key: String,
     /// The bytes (B).
@@ -86,10 +105,13 @@ impl Part {
     /// How much of a body fits one item, which may have 400 KB: the rest is for all else in it.
     pub const BYTES: usize = 256 * 1024;
 
-    /// What the sort keys of all parts of an event begin with.
+    /// The sort key of every part.
+    pub const SORT_KEY: &str = "part";
+
+    /// The partition key of an event's part with this number.
     #[must_use]
-    pub fn prefix(event_id: &str) -> String {
-        format!("part#{event_id}#")
+    pub fn key(event_id: &str, number: u16) -> String {
+        format!("{event_id}#{number:03}")
     }
 }
 
@@ -126,12 +148,19 @@ impl StoredEvent {
             provider: event.provider.as_str().to_owned(),
             source: event.source.to_owned(),
             kind: event.kind.clone(),
+            track: event.track.clone(),
+            policy: event.policy,
+            content: event.content.short(),
+            recipient: event.recipient.map(|recipient| recipient.short()),
             outcome: event.outcome,
+            is_final: event.is_final,
             reasons: event.reasons.clone(),
             unrecognized: event.unrecognized.clone(),
             assurance: event.assurance,
             occurred_at: event.occurred_at,
             received_at: event.received_at,
+            drained_at: None,
+            replaces: None,
             traceparent: event.traceparent.clone(),
             details: event.details.clone(),
             evidence: event.evidence.clone(),
@@ -143,18 +172,21 @@ impl StoredEvent {
         }
     }
 
-    /// What an event that was not understood is to the parser of today: another event, received when the first one was, with its head
-    /// if the same news can recur. It is a new event in the store, beside the first one. Needs the whole body.
+    /// What an event that was not understood is to the parser of today: another event, received when the first one was,
+    /// that replaces it in its course. It is a new event in the store, beside the first one. Needs the whole body.
     ///
     /// # Errors
     /// With the reason, if it is still not understood.
-    pub fn reread<P: Provider>(&self, retention: Retention) -> Result<(Self, Option<Head>), String> {
+    pub fn reread<P: Provider>(&self, retention: Retention) -> Result<Self, String> {
         let verified = Verified::once(self);
         let event =
             Event::new::<P>(&verified, P::parse(&verified), self.received_at).traced_by(self.traceparent.clone());
-        match event.unrecognized {
-            Some(reason) => Err(reason),
-            None => Ok((Self::new(&event, retention), event.head)),
+        match &event.unrecognized {
+            Some(reason) => Err(reason.clone()),
+            None => {
+                let replaces = Some(self.id.clone()).filter(|id| *id != event.id.as_str());
+                Ok(Self { replaces, ..Self::new(&event, retention) })
+            }
         }
     }
 
@@ -166,8 +198,8 @@ impl StoredEvent {
         }
         let body = std::mem::take(&mut self.body);
         let part = |(number, bytes): (u16, &[u8])| Part {
-            subject: self.subject.clone(),
-            sort_key: format!("{}{number:03}", Part::prefix(&self.id)),
+            key: Part::key(&self.id, number),
+            sort_key: Part::SORT_KEY.to_owned(),
             body: bytes.to_vec(),
             expires_at: self.expires_at,
         };

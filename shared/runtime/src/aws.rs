@@ -11,8 +11,8 @@ use model::MessageDetail;
 use serde::de::DeserializeOwned;
 
 use crate::{
-    AllowedNetworks, Cached, DynamoExpectations, DynamoStore, Error, InternalQueue, Secrets, SpillingStore, SqsQueue,
-    Vault, config, http::now,
+    AllowedNetworks, Cached, DynamoCourses, DynamoExpectations, DynamoStore, Error, InternalQueue, Secrets,
+    SpillingStore, SqsQueue, Vault, config, http::now,
 };
 
 /// AWS, as the environment describes it, with the patience that its callers have.
@@ -43,7 +43,7 @@ impl Aws {
     /// # Errors
     /// If the environment does not name both.
     pub fn spilling_store(&self) -> Result<SpillingStore, Error> {
-        Ok(SpillingStore::new(self.event_store()?, self.spill_queue()?, config::retention()?))
+        Ok(SpillingStore::new(self.event_store()?, self.spill_queue()?, config::retention()?, self.budget * 2 / 5))
     }
 
     /// The spill queue that the environment names. It is the last resort of a callback, so it has less time than the table.
@@ -62,6 +62,15 @@ impl Aws {
     pub fn event_store(&self) -> Result<DynamoStore, Error> {
         let table = config::EVENTS_TABLE.require()?;
         Ok(DynamoStore::new(aws_sdk_dynamodb::Client::new(&self.config), table, config::retention()?))
+    }
+
+    /// The verifications table that the environment names.
+    ///
+    /// # Errors
+    /// If it names none.
+    pub fn courses(&self) -> Result<DynamoCourses, Error> {
+        let client = aws_sdk_dynamodb::Client::new(&self.config);
+        Ok(DynamoCourses::new(client, config::VERIFICATIONS_TABLE.require()?))
     }
 
     /// The expectations table that the environment names.

@@ -23,6 +23,10 @@ pub(crate) struct Variable {
 
 pub(crate) const EVENTS_TABLE: Variable =
     Variable { name: "EVENTS_TABLE", purpose: "the name of the DynamoDB table that keeps the events" };
+pub(crate) const VERIFICATIONS_TABLE: Variable = Variable {
+    name: "VERIFICATIONS_TABLE",
+    purpose: "the name of the DynamoDB table that keeps where verifications stand",
+};
 pub(crate) const EXPECTATIONS_TABLE: Variable =
     Variable { name: "EXPECTATIONS_TABLE", purpose: "the name of the DynamoDB table that keeps what is expected" };
 pub(crate) const ISSUERS: Variable = Variable {

@@ -40,8 +40,11 @@ pub struct GatewayRequest {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct RequestContext {
     http: HttpContext,
+    /// When the gateway received the request, in milliseconds since 1970.
+    time_epoch: Option<i64>,
 }
 
 #[derive(Deserialize)]
@@ -64,6 +67,7 @@ impl TryFrom<GatewayRequest> for Request {
             gateway.headers.iter().fold(Self::new(body), |request, (name, value)| request.with_header(name, value));
         request.path_parameters = gateway.path_parameters;
         request.traceparent = gateway.traceparent;
+        request.gateway_time = gateway.request_context.time_epoch.and_then(|ms| Timestamp::from_millisecond(ms).ok());
         request.source_address = gateway.request_context.http.source_ip.and_then(|address| address.parse().ok());
         Ok(request)
     }

@@ -7,6 +7,7 @@
 mod aws;
 mod cached;
 mod config;
+mod courses;
 mod expectations;
 mod http;
 mod https;
@@ -24,6 +25,7 @@ mod trace;
 pub use aws::Aws;
 pub use cached::{Cached, LookUp};
 pub use config::InvalidConfig;
+pub use courses::DynamoCourses;
 pub use expectations::DynamoExpectations;
 pub use http::{GatewayRequest, answer, come_again, now, respond, serve, serve_http};
 pub use https::Https;

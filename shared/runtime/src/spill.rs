@@ -1,7 +1,9 @@
 //! The second durable store: what the table does not take is spilled into a queue, and drained from there when the table takes it again.
 
+use std::time::Duration;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use model::{Event, EventStore, Head, Inserted, Part, Retention, StoreError, StoredEvent};
+use model::{Event, EventStore, Inserted, Part, Retention, StoreError, StoredEvent, Timestamp};
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
@@ -21,10 +23,7 @@ pub struct Spilled {
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Item {
-    Event {
-        event: Box<StoredEvent>,
-        head: Option<Head>,
-    },
+    Event(Box<StoredEvent>),
     /// A part of a body that is too large for one item, and for one message.
     Part(Part),
 }
@@ -38,18 +37,18 @@ impl Spilled {
             Self { item: Item::Part(part), body }
         });
         let body = BASE64.encode(std::mem::take(&mut stored.body));
-        let event = Self { item: Item::Event { event: Box::new(stored), head: event.head().cloned() }, body };
+        let event = Self { item: Item::Event(Box::new(stored)), body };
         parts.chain([event]).collect()
     }
 
-    /// Puts what was spilled into the table, where it would be if it had not been. Doing it again changes nothing.
+    /// Puts what was spilled into the table, as what was drained at this time. Doing it again changes nothing.
     ///
     /// # Errors
     /// If the table still does not take it, or it is not what was spilled.
-    pub async fn drain(self, store: &DynamoStore) -> Result<Inserted, StoreError> {
+    pub async fn drain(self, store: &DynamoStore, now: Timestamp) -> Result<Inserted, StoreError> {
         let body = BASE64.decode(self.body).map_err(failed)?;
         match self.item {
-            Item::Event { event, head } => store.put_event(StoredEvent { body, ..*event }, head.as_ref()).await,
+            Item::Event(event) => store.put_event(StoredEvent { body, drained_at: Some(now), ..*event }).await,
             Item::Part(part) => store.put_part(Part { body, ..part }).await.map(|()| Inserted::Fresh),
         }
     }
@@ -58,7 +57,7 @@ impl Spilled {
     #[must_use]
     pub fn event_id(&self) -> Option<&str> {
         match &self.item {
-            Item::Event { event, .. } => Some(&event.id),
+            Item::Event(event) => Some(&event.id),
             Item::Part(_) => None,
         }
     }
@@ -85,18 +84,26 @@ pub struct SpillingStore<S = DynamoStore, Q = InternalQueue> {
     store: S,
     queue: Q,
     retention: Retention,
+    patience: Duration,
 }
 
 impl<S, Q> SpillingStore<S, Q> {
-    /// This store, with this queue behind it, from which events are kept for so long.
-    pub fn new(store: S, queue: Q, retention: Retention) -> Self {
-        Self { store, queue, retention }
+    /// This store, with this queue behind it. Events are kept for so long. What the store does not take within
+    /// `patience` is spilled.
+    pub fn new(store: S, queue: Q, retention: Retention, patience: Duration) -> Self {
+        Self { store, queue, retention, patience }
     }
 }
 
+#[derive(Debug, thiserror::Error)]
+#[error("not done within {} ms", .0.as_millis())]
+struct TooSlow(Duration);
+
 impl<S: EventStore, Q: SpillQueue> EventStore for SpillingStore<S, Q> {
     async fn insert(&self, event: &Event) -> Result<Inserted, StoreError> {
-        let failure = match self.store.insert(event).await {
+        // Each call has a limit of its own, but a large body takes several.
+        let inserted = tokio::time::timeout(self.patience, self.store.insert(event)).await;
+        let failure = match inserted.unwrap_or_else(|_| Err(failed(TooSlow(self.patience)))) {
             Ok(inserted) => return Ok(inserted),
             Err(failure) => failure,
         };
@@ -144,7 +151,8 @@ mod tests {
         }
     }
 
-    const THING: model::Kind<model::NoDetails> = model::Kind::new("thing", &[Outcome::Approved]);
+    const THING: model::Kind<model::NoDetails> =
+        model::Kind::new("thing", model::Track::new("thing", model::Policy::Reopens), &[Outcome::Approved]);
 
     /// A provider that takes everything for an approval.
     struct Anything(SecretPair);
@@ -170,7 +178,7 @@ mod tests {
     /// What comes of a body of this size where the store is as given, and the queue takes so many messages.
     async fn receive(store: impl EventStore, takes: usize, bytes: usize) -> (Option<Inserted>, Vec<String>) {
         let queue = Queue { takes, messages: Mutex::default() };
-        let store = SpillingStore::new(store, queue, Retention::default());
+        let store = SpillingStore::new(store, queue, Retention::default(), Duration::from_secs(1));
         let provider = Anything(SecretPair::new("secret", None).unwrap());
         let request = Request::new(vec![b'x'; bytes]).with_header("authorization", "secret");
         let received = model::receive(&provider, &store, &request, Timestamp::UNIX_EPOCH).await;

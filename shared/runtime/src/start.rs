@@ -31,6 +31,7 @@ fn log_as_json() {
         ("spill_drain", LevelFilter::INFO),
         ("publisher", LevelFilter::INFO),
         ("expectations", LevelFilter::INFO),
+        ("verifications", LevelFilter::INFO),
         ("lambda_runtime", LevelFilter::INFO),
     ]);
     let json = tracing_subscriber::fmt::layer().json().flatten_event(true).with_span_list(false);

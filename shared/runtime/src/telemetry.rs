@@ -8,33 +8,37 @@ use std::{io::Write as _, sync::OnceLock, time::Duration};
 
 use metrics::{Unit, counter, describe_counter, describe_histogram, histogram};
 use metrics_cloudwatch_embedded::{Builder, Collector};
-use model::{Inserted, Receipt};
+use model::{Inserted, Published, Receipt};
 
 use crate::config;
 
 static COLLECTOR: OnceLock<&'static Collector> = OnceLock::new();
 
-const COUNTERS: [&str; 11] = [
+const COUNTERS: [&str; 13] = [
     RECEIVED,
-    DUPLICATES,
     UNRECOGNIZED,
     SPILLED,
     REFUSED,
     UNAVAILABLE,
     UNTRUSTED_TOKENS,
     PUBLISHED,
+    REPEATS,
+    LATE,
+    CONFLICTS,
     NOT_PUBLISHED,
     SET_ASIDE,
     DRAINED,
 ];
 const RECEIVED: &str = "Received";
-const DUPLICATES: &str = "Duplicates";
 const UNRECOGNIZED: &str = "Unrecognized";
 const SPILLED: &str = "Spilled";
 const REFUSED: &str = "Refused";
 const UNAVAILABLE: &str = "Unavailable";
 const UNTRUSTED_TOKENS: &str = "UntrustedTokens";
 const PUBLISHED: &str = "Published";
+const REPEATS: &str = "Repeats";
+const LATE: &str = "Late";
+const CONFLICTS: &str = "Conflicts";
 const NOT_PUBLISHED: &str = "NotPublished";
 const SET_ASIDE: &str = "SetAside";
 const DRAINED: &str = "Drained";
@@ -70,10 +74,8 @@ pub(crate) fn received(receipt: &Receipt, took: Duration) {
     let (provider, kind) = (receipt.event.provider(), receipt.event.kind().to_owned());
     counter!(RECEIVED, "provider" => provider).increment(1);
     counter!(RECEIVED, "provider" => provider, "kind" => kind).increment(1);
-    match receipt.inserted {
-        Inserted::Fresh => {}
-        Inserted::Duplicate => counter!(DUPLICATES, "provider" => provider).increment(1),
-        Inserted::Spilled => counter!(SPILLED, "provider" => provider).increment(1),
+    if receipt.inserted == Inserted::Spilled {
+        counter!(SPILLED, "provider" => provider).increment(1);
     }
     if receipt.event.unrecognized().is_some() {
         counter!(UNRECOGNIZED, "provider" => provider).increment(1);
@@ -95,6 +97,22 @@ pub(crate) fn unavailable(provider: &'static str) {
 /// A token of an authentic callback is not trusted.
 pub fn untrusted_token(provider: &'static str) {
     counter!(UNTRUSTED_TOKENS, "provider" => provider).increment(1);
+}
+
+/// It was decided what to publish of a callback; nothing if it is a repeat.
+pub fn decided(published: Option<&Published>) {
+    let count = |name: &'static str| counter!(name).increment(1);
+    match published {
+        None => count(REPEATS),
+        Some(Published { late, conflict, .. }) => {
+            if *late {
+                count(LATE);
+            }
+            if *conflict {
+                count(CONFLICTS);
+            }
+        }
+    }
 }
 
 /// A message was accepted by its queue, so long after its callback was received.

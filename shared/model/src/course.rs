@@ -1,0 +1,411 @@
+//! The course of a verification: which callbacks are news, and where their track stands.
+//!
+//! Providers send no event ids and mostly no timestamps, and callbacks take detours (retries, the spill queue). So one
+//! callback alone cannot say whether it is news. The request path only records; this module decides, from all that was
+//! recorded of a track. It is pure: [`Course::decide`] takes a row and an event, and returns what to publish.
+//!
+//! docs/adr/0013 has the rules and why they are these.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Outcome, StoreError, StoredEvent, Timestamp,
+    stored::{is_false, milliseconds},
+};
+
+/// What a second, different final verdict on a [`Track`] means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Policy {
+    /// The verification was reopened: the last verdict stands, and nothing is in conflict.
+    Reopens,
+    /// The provider corrected itself: the last final verdict stands.
+    Corrects,
+    /// The provider does not change its verdicts, so something is wrong: the last final verdict stands, but an approval
+    /// beside a different one becomes a review.
+    Contradicts,
+}
+
+/// What has one verdict: together with provider and subject, the unit in which callbacks are compared.
+///
+/// A provider declares a constant for each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Track {
+    name: &'static str,
+    policy: Policy,
+}
+
+impl Track {
+    /// A track of this name, in kebab-case, such as `process-status`.
+    #[must_use]
+    pub const fn new(name: &'static str, policy: Policy) -> Self {
+        Self { name, policy }
+    }
+
+    /// The name.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// What a second final verdict means.
+    #[must_use]
+    pub const fn policy(&self) -> Policy {
+        self.policy
+    }
+}
+
+/// Names the [`Course`] that an event belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CourseKey {
+    /// The provider's name.
+    pub provider: String,
+    /// The provider's reference of the verification.
+    pub subject: String,
+    /// The name of the [`Track`]; for one of several, `/` and which follow, such as `issuance/2`.
+    pub track: String,
+}
+
+impl CourseKey {
+    /// The key of the course that this event belongs to.
+    #[must_use]
+    pub fn of(event: &StoredEvent) -> Self {
+        Self { provider: event.provider.clone(), subject: event.subject.clone(), track: event.track.clone() }
+    }
+}
+
+/// One track's course: the row of the verifications table that the publisher keeps.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Course {
+    /// How often the row was written; 0 if it never was. A row is only written over the version that was read.
+    #[serde(skip)]
+    pub version: u64,
+    /// What a second final verdict means.
+    pub policy: Policy,
+    /// The latest [`KEPT`](Self::KEPT) decisions, in the order of their events: by time of receipt, approvals before
+    /// other outcomes, then by id.
+    pub decisions: Vec<Decision>,
+    /// The last sequence number that was given.
+    pub sequence: u64,
+    /// How many callbacks were recorded, repeats included.
+    pub callbacks: u64,
+    /// When the first of them was received.
+    pub first_received_at: Option<Timestamp>,
+}
+
+/// What was decided about one recorded event.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Decision {
+    /// The event's id.
+    pub id: String,
+    /// Provider and kind.
+    pub kind: String,
+    /// The digest of what the callback says. See [`StoredEvent::content`].
+    pub content: String,
+    /// The callback's own verdict.
+    pub outcome: Outcome,
+    /// Whether that is final.
+    #[serde(rename = "final", default, skip_serializing_if = "is_false")]
+    pub is_final: bool,
+    /// The provider's codes for it, the first few.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reasons: Vec<String>,
+    /// When the callback was received.
+    #[serde(serialize_with = "milliseconds")]
+    pub received_at: Timestamp,
+    /// When it stops to count, in seconds since 1970.
+    pub expires_at: i64,
+    /// To whom something is to be delivered, as a digest. See [`StoredEvent::recipient`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recipient: Option<String>,
+    /// Whether a later parser read the callback again, as another event: this one no longer counts.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub replaced: bool,
+    /// What was published; nothing for a repeat.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub published: Option<Published>,
+}
+
+/// What a message says beside its event.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Published {
+    /// The verdict that consumers hear.
+    pub outcome: Outcome,
+    /// The message's place among those of its track: rises with each. At least the milliseconds since 1970 when it was
+    /// decided, so that it never falls, even if the table was restored to an earlier state.
+    pub sequence: u64,
+    /// Where the track stood before, if it had a verdict.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<Outcome>,
+    /// The same content was recorded before.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub repeated: bool,
+    /// The callback came too late to change anything.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub late: bool,
+    /// The track has final verdicts that differ.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub conflict: bool,
+}
+
+/// Where a track stands.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Standing<'a> {
+    /// The verdict; [`Outcome::None`] if there is none yet.
+    pub outcome: Outcome,
+    /// Whether it is final.
+    pub is_final: bool,
+    /// Whether there are final verdicts that differ, on a track that does not reopen.
+    pub conflict: bool,
+    /// The decision it rests on: the last verdict, or the last of all if none has one.
+    pub decision: Option<&'a Decision>,
+}
+
+/// The result of [`Course::decide`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decided {
+    /// What to publish, if anything.
+    pub published: Option<Published>,
+    /// Whether this is decided for the first time. If not, the row already held it, and it is the same as then.
+    pub is_new: bool,
+}
+
+impl Default for Course {
+    fn default() -> Self {
+        Self {
+            version: 0,
+            policy: Policy::Reopens,
+            decisions: Vec::new(),
+            sequence: 0,
+            callbacks: 0,
+            first_received_at: None,
+        }
+    }
+}
+
+impl Course {
+    /// How many decisions a row keeps. Enough for any real course; it bounds the row at some 50 KB.
+    pub const KEPT: usize = 32;
+
+    /// Decides what to publish of this event, and remembers it. An event that is already known gets the decision it got
+    /// then.
+    pub fn decide(&mut self, event: &StoredEvent, now: Timestamp) -> Decided {
+        if let Some(known) = self.decisions.iter().find(|decision| decision.id == event.id) {
+            return Decided { published: known.published.clone(), is_new: false };
+        }
+        self.policy = event.policy;
+        if let Some(replaced) = &event.replaces {
+            self.decisions.iter_mut().filter(|known| known.id == *replaced).for_each(|known| known.replaced = true);
+        }
+        let mut decision = Decision::undecided(event);
+        let published = if event.is_delivery() {
+            self.is_to_be_delivered(&decision, now).then_some(Outcome::None).map(Published::plain)
+        } else if self.is_repeat(&decision) {
+            None
+        } else {
+            Some(self.news(&decision))
+        };
+        decision.published = published.map(|published| {
+            self.sequence = u64::try_from(now.as_millisecond()).unwrap_or_default().max(self.sequence + 1);
+            Published { sequence: self.sequence, ..published }
+        });
+        let published = decision.published.clone();
+        self.remember(decision);
+        Decided { published, is_new: true }
+    }
+
+    /// Where the track stands at this time.
+    #[must_use]
+    pub fn standing(&self, now: Timestamp) -> Standing<'_> {
+        Standing::of(self.policy, self.decisions.iter().filter(|decision| decision.counts_at(now)))
+    }
+
+    /// When all that the row holds has expired, in seconds since 1970.
+    #[must_use]
+    pub fn expires_at(&self) -> i64 {
+        self.decisions.iter().map(|decision| decision.expires_at).max().unwrap_or_default()
+    }
+
+    /// A repeat says the same as the callback before or after it.
+    fn is_repeat(&self, new: &Decision) -> bool {
+        let before = self.decisions.iter().rev().find(|d| d.place() < new.place() && d.counts_at(new.received_at));
+        let after =
+            self.decisions.iter().find(|d| d.place() > new.place() && new.counts_at(d.received_at) && d.counts());
+        [before, after].into_iter().flatten().any(|neighbour| neighbour.content == new.content)
+    }
+
+    /// A password or link is delivered once, and not if it has expired or its recipient got a newer one.
+    fn is_to_be_delivered(&self, new: &Decision, now: Timestamp) -> bool {
+        let same_recipient =
+            |d: &&Decision| d.published.is_some() && d.kind == new.kind && d.recipient == new.recipient && d.counts();
+        let mut delivered = self.decisions.iter().filter(same_recipient);
+        new.counts_at(now)
+            && !delivered.any(|d| {
+                let (earlier, later) = if d.place() < new.place() { (d, new) } else { (new, d) };
+                let is_superseded = d.place() > new.place();
+                is_superseded || (d.content == new.content && earlier.counts_at(later.received_at))
+            })
+    }
+
+    /// What to publish of an event that is no repeat, except for its sequence.
+    fn news(&self, new: &Decision) -> Published {
+        // What has expired is compared with the newest there is, so that the order of arrival makes no difference.
+        let newest = self.decisions.iter().map(|d| d.received_at).max().unwrap_or(new.received_at).max(new.received_at);
+        let others = || self.decisions.iter().filter(|d| d.counts_at(newest));
+        let before = Standing::of(self.policy, others());
+        let earlier = others().filter(|d| d.place() < new.place());
+        let later = others().filter(|d| d.place() > new.place());
+        let is_newest = later.clone().next().is_none();
+        let after = Standing::of(self.policy, earlier.chain([new]).chain(later));
+
+        let is_verdict = new.outcome != Outcome::None;
+        let late = if is_newest {
+            is_verdict && !new.is_final && before.is_final && self.policy != Policy::Reopens
+        } else {
+            (before.outcome, before.is_final) == (after.outcome, after.is_final)
+        };
+        Published {
+            outcome: if late || !is_verdict { Outcome::None } else { after.outcome },
+            sequence: 0,
+            previous: Some(before.outcome).filter(|outcome| *outcome != Outcome::None),
+            repeated: others().any(|d| d.content == new.content),
+            late,
+            conflict: is_verdict && new.is_final && after.conflict,
+        }
+    }
+
+    /// Puts a decision in its place. If there are too many then, one that no later decision needs is forgotten.
+    fn remember(&mut self, new: Decision) {
+        self.callbacks += 1;
+        self.first_received_at =
+            Some(self.first_received_at.map_or(new.received_at, |first| first.min(new.received_at)));
+        let place = self.decisions.partition_point(|d| d.place() < new.place());
+        self.decisions.insert(place, new);
+        while self.decisions.len() > Self::KEPT {
+            // A repeat between two others of its content: without it, what comes between them is judged the same.
+            let within_repeats = self.decisions.windows(3).position(|three| {
+                let [before, middle, after] = three else { return false };
+                middle.published.is_none() && before.content == middle.content && middle.content == after.content
+            });
+            let forgotten = within_repeats.map(|before| before + 1);
+            // Else the oldest, but what final verdicts there were is remembered longest.
+            let forgotten = forgotten.or_else(|| self.decisions.iter().position(|d| !d.is_final));
+            self.decisions.remove(forgotten.unwrap_or_default());
+        }
+    }
+}
+
+impl Decision {
+    /// How many codes are kept, of those that a callback gives for its verdict.
+    const MAX_REASONS: usize = 8;
+
+    /// What a row remembers of an event.
+    fn undecided(event: &StoredEvent) -> Self {
+        Self {
+            id: event.id.clone(),
+            kind: event.kind.clone(),
+            content: event.content.clone(),
+            outcome: event.outcome,
+            is_final: event.is_final,
+            reasons: event.reasons.iter().take(Self::MAX_REASONS).cloned().collect(),
+            received_at: event.received_at,
+            expires_at: event.expires_at,
+            recipient: event.recipient.clone(),
+            replaced: false,
+            published: None,
+        }
+    }
+
+    /// The place in the course. An approval comes before what else was received in the same millisecond, so that it is
+    /// not the last word.
+    fn place(&self) -> (Timestamp, bool, &str) {
+        (self.received_at, self.outcome != Outcome::Approved, &self.id)
+    }
+
+    fn counts(&self) -> bool {
+        !self.replaced
+    }
+
+    fn counts_at(&self, time: Timestamp) -> bool {
+        self.counts() && self.expires_at > time.as_second()
+    }
+}
+
+impl Published {
+    /// The sequence as a message says it: 16 digits, so that its text sorts as the number does.
+    #[must_use]
+    pub fn sequence_text(&self) -> String {
+        format!("{:016}", self.sequence)
+    }
+
+    /// What a message says of an event that is just what it is.
+    fn plain(outcome: Outcome) -> Self {
+        Self { outcome, sequence: 0, previous: None, repeated: false, late: false, conflict: false }
+    }
+}
+
+impl<'a> Standing<'a> {
+    /// Where these decisions leave a track. They are in their order.
+    fn of(policy: Policy, decisions: impl Iterator<Item = &'a Decision>) -> Self {
+        let (mut last, mut last_verdict, mut last_final) = (None, None, None);
+        let mut conflict = false;
+        for decision in decisions {
+            last = Some(decision);
+            if decision.outcome == Outcome::None {
+                continue;
+            }
+            last_verdict = Some(decision);
+            if decision.is_final {
+                conflict |= last_final.is_some_and(|other: &Decision| other.outcome != decision.outcome);
+                last_final = Some(decision);
+            }
+        }
+        conflict &= policy != Policy::Reopens;
+        let verdict = if policy == Policy::Reopens { last_verdict } else { last_final.or(last_verdict) };
+        let outcome = match verdict {
+            Some(Decision { outcome: Outcome::Approved, .. }) if conflict && policy == Policy::Contradicts => {
+                Outcome::Review
+            }
+            Some(decision) => decision.outcome,
+            None => Outcome::None,
+        };
+        Self { outcome, is_final: verdict.is_some_and(|d| d.is_final), conflict, decision: verdict.or(last) }
+    }
+}
+
+/// What became of writing a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Written {
+    /// It is kept.
+    Kept,
+    /// The row has another version than the one that was read: read it again, and decide again.
+    Overtaken,
+}
+
+/// Keeps the courses: the verifications table.
+pub trait Courses: Send + Sync {
+    /// The courses with these keys, in their order; an empty one where there is no row. Reads what was written last.
+    ///
+    /// # Errors
+    /// If the store refuses or does not answer in time.
+    fn read(&self, keys: &[CourseKey]) -> impl Future<Output = Result<Vec<Course>, StoreError>> + Send;
+
+    /// Keeps a course if its row still has the version that was read.
+    ///
+    /// # Errors
+    /// If the store refuses or does not answer in time. It may have been kept: read it again.
+    fn write(&self, key: &CourseKey, course: &Course) -> impl Future<Output = Result<Written, StoreError>> + Send;
+
+    /// The courses of a verification, by the names of their tracks.
+    ///
+    /// # Errors
+    /// If the store refuses or does not answer in time.
+    fn of_verification(
+        &self,
+        provider: &str,
+        subject: &str,
+    ) -> impl Future<Output = Result<Vec<(String, Course)>, StoreError>> + Send;
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,325 @@
+//! Whatever the course of a verification, and whatever fails on the way: what consumers hear last is the truth.
+//!
+//! Random courses through the real parsers, the real pipeline and the real publisher. Callbacks come at the same instant,
+//! as copies, and out of order; some take the detour through the spill queue. Rows cannot be read or written, or somebody
+//! else writes them first; the queue does not accept, or its answer is lost; batches come again; old records are redriven;
+//! messages go to the dead letters and come back. A model that is simpler than the product says what is true.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Mutex,
+};
+
+use jiff::SignedDuration;
+use model::{
+    Course, CourseKey, Courses, Event, EventStore, Inserted, MemoryCourses, Message, MessageDetail, MessageQueue,
+    NotSent, Outcome, Policy, Retention, StoreError, StoredEvent, Timestamp, Written,
+};
+use proptest::{collection::vec, prelude::*};
+use publisher::Publisher;
+use runtime::{Error, Quarantine, Record, Unreadable};
+use serde_json::{Value, json};
+use tests::{answer, authentic, local_time};
+use tokio::runtime::Runtime;
+
+/// What may come of one verification: of a provider whose sessions reopen, one that contradicts itself, and one that
+/// corrects itself.
+const SESSIONS: (&str, &[&str]) = (
+    "identomat",
+    &[
+        r#"{"type":"session-change","sessionId":"s","result":"REJECTED"}"#,
+        r#"{"type":"session-change","sessionId":"s","result":"APPROVED"}"#,
+        r#"{"type":"session-change","sessionId":"s","result":"MANUAL_CHECK"}"#,
+        r#"{"type":"session-change","sessionId":"s","result":"BLOCKED"}"#,
+    ],
+);
+const PROCESSES: (&str, &[&str]) = (
+    "signicat-assure",
+    &[
+        r#"{"dossierId":"d","processId":"p","status":"rejected"}"#,
+        r#"{"dossierId":"d","processId":"p","status":"accepted"}"#,
+        r#"{"dossierId":"d","processId":"p","status":"pending"}"#,
+        r#"{"dossierId":"d","processId":"p","status":"processing"}"#,
+        r#"{"dossierId":"d","processId":"p","status":"inconclusive"}"#,
+        r#"{"dossierId":"d","processId":"p","status":"paused"}"#,
+    ],
+);
+const VERIFICATIONS: (&str, &[&str]) = (
+    "verifyvasp",
+    &[
+        r#"{"callbackType":"VERIFICATION_RESULT","data":{"verificationUuid":"u","result":"DENIED"}}"#,
+        r#"{"callbackType":"VERIFICATION_RESULT","data":{"verificationUuid":"u","result":"VERIFIED"}}"#,
+        r#"{"callbackType":"VERIFICATION_RESULT","data":{"verificationUuid":"u","result":"DENIED","message":"x"}}"#,
+        r#"{"callbackType":"ERROR_REPORT","data":{"verificationUuid":"u","result":"ERROR"}}"#,
+        r#"{"callbackType":"VERIFICATION_RESULT","data":{"verificationUuid":"u","result":"MAYBE"}}"#,
+    ],
+);
+
+/// What goes wrong, in the order in which it is asked for. When it is used up, nothing goes wrong any more.
+struct Tape(Mutex<VecDeque<u8>>);
+
+impl Tape {
+    /// One of so many ways; 0 is that all goes well.
+    fn next(&self, ways: u8) -> u8 {
+        self.0.lock().unwrap().pop_front().unwrap_or(0) % ways
+    }
+}
+
+/// The events table: what was inserted, in order.
+#[derive(Default)]
+struct Table(Mutex<Vec<StoredEvent>>);
+
+impl EventStore for Table {
+    async fn insert(&self, event: &Event) -> Result<Inserted, StoreError> {
+        let event = StoredEvent::new(event, Retention::default());
+        let mut events = self.0.lock().unwrap();
+        if events.iter().any(|other| other.id == event.id) {
+            return Ok(Inserted::Duplicate);
+        }
+        events.push(event);
+        Ok(Inserted::Fresh)
+    }
+}
+
+/// Rows that fail, and that another publisher writes meanwhile.
+struct Rows<'a> {
+    kept: MemoryCourses,
+    tape: &'a Tape,
+    events: &'a [StoredEvent],
+}
+
+impl Courses for Rows<'_> {
+    async fn read(&self, keys: &[CourseKey]) -> Result<Vec<Course>, StoreError> {
+        match self.tape.next(12) {
+            11 => Err(StoreError("unreadable".into())),
+            _ => self.kept.read(keys).await,
+        }
+    }
+
+    async fn write(&self, key: &CourseKey, course: &Course) -> Result<Written, StoreError> {
+        match self.tape.next(12) {
+            11 => return Err(StoreError("not done".into())),
+            10 => {
+                let _ = self.kept.write(key, course).await;
+                return Err(StoreError("done, but the answer is lost".into()));
+            }
+            9 => {
+                // It decides about another event, writes the row, and crashes before it sends anything.
+                let other = &self.events[usize::from(self.tape.next(u8::MAX)) % self.events.len()];
+                let mut theirs = self.kept.read(std::slice::from_ref(key)).await?.remove(0);
+                if CourseKey::of(other) == *key && theirs.decide(other, now()).is_new {
+                    assert_eq!(self.kept.write(key, &theirs).await?, Written::Kept);
+                }
+            }
+            _ => {}
+        }
+        self.kept.write(key, course).await
+    }
+
+    async fn of_verification(&self, provider: &str, subject: &str) -> Result<Vec<(String, Course)>, StoreError> {
+        self.kept.of_verification(provider, subject).await
+    }
+}
+
+/// A queue that does not accept everything, or does not say so.
+struct Queue<'a> {
+    tape: &'a Tape,
+    accepted: Mutex<Vec<Value>>,
+}
+
+impl MessageQueue for Queue<'_> {
+    async fn send(&self, batch: &[Message]) -> Vec<Result<(), NotSent>> {
+        let send = |message| match self.tape.next(8) {
+            7 => Err(NotSent("refused".to_owned())),
+            way => {
+                self.accepted.lock().unwrap().push(serde_json::to_value(message).unwrap());
+                if way == 6 { Err(NotSent("accepted, but the answer is lost".to_owned())) } else { Ok(()) }
+            }
+        };
+        batch.iter().map(send).collect()
+    }
+}
+
+struct NoQuarantine;
+
+impl Quarantine for NoQuarantine {
+    async fn set_aside(&self, _unreadable: &Unreadable) -> Result<(), Error> {
+        Err("everything can be read".into())
+    }
+}
+
+/// When the publisher decides: later than everything was received, and always the same, which is the hardest for sequences.
+fn now() -> Timestamp {
+    local_time() + SignedDuration::from_hours(1)
+}
+
+/// The callbacks of one verification, in the order in which they get into the table.
+fn recorded(runtime: &Runtime, (function, bodies): (&str, &[&str]), callbacks: &[Callback]) -> Vec<StoredEvent> {
+    let mut time = local_time();
+    let mut arrivals = Vec::new();
+    for (place, callback) in callbacks.iter().enumerate() {
+        time += SignedDuration::from_millis(callback.after.into());
+        let body = bodies[usize::from(callback.says) % bodies.len()];
+        let event = authentic(function, body.as_bytes()).unwrap().to_string();
+        let table = Table::default();
+        let response = runtime.block_on(answer(function, &table, &event, time)).unwrap();
+        assert_eq!(response.status_code, 200);
+        // What is spilled is drained after so many others got into the table.
+        arrivals.push((place + usize::from(callback.delay), table.0.into_inner().unwrap().remove(0)));
+    }
+    arrivals.sort_by_key(|(arrival, _)| *arrival);
+    let mut events: Vec<StoredEvent> = Vec::new();
+    for (_, event) in arrivals {
+        // Put if not there.
+        if events.iter().all(|other| other.id != event.id) {
+            events.push(event);
+        }
+    }
+    events
+}
+
+/// A callback of a course.
+#[derive(Debug, Clone)]
+struct Callback {
+    says: u8,
+    /// How many milliseconds after the one before.
+    after: u8,
+    /// How many others overtake it on its way into the table.
+    delay: u8,
+}
+
+fn callbacks() -> impl Strategy<Value = Vec<Callback>> {
+    let callback = (0_u8..6, 0_u8..3, prop_oneof![3 => Just(0_u8), 1 => 1_u8..8])
+        .prop_map(|(says, after, delay)| Callback { says, after, delay });
+    vec(callback, 1..14)
+}
+
+/// Publishes all that got into the table, however often that takes, and returns what the queue accepted, in its order.
+fn publish(runtime: &Runtime, events: &[StoredEvent], tape: &Tape) -> (Vec<Value>, BTreeMap<CourseKey, Course>) {
+    let rows = Rows { kept: MemoryCourses::default(), tape, events };
+    let publisher = Publisher {
+        courses: rows,
+        verifications: Queue { tape, accepted: Mutex::default() },
+        deliveries: Queue { tape, accepted: Mutex::default() },
+        quarantine: NoQuarantine,
+        detail: MessageDetail::Reference,
+    };
+    let record = |event: &StoredEvent| Record { sequence_number: event.id.clone(), event: Ok(event.clone()) };
+    let mut rest = events;
+    while !rest.is_empty() {
+        let (batch, after) = rest.split_at(rest.len().min(1 + usize::from(tape.next(4))));
+        let failed = runtime.block_on(publisher.publish(batch.iter().map(record).collect(), now()));
+        // The lowest that failed is where the stream goes on; or the whole batch comes again, since the function was killed.
+        let first_failed = batch.iter().position(|event| failed.contains(&event.id)).unwrap_or(batch.len());
+        let done = if tape.next(6) == 5 { 0 } else { first_failed };
+        rest = if done == batch.len() { after } else { &rest[done..] };
+        if tape.next(6) == 5 {
+            // Somebody redrives what was published long ago.
+            let old = &events[usize::from(tape.next(u8::MAX)) % events.len()];
+            runtime.block_on(publisher.publish(vec![record(old)], now()));
+        }
+    }
+    (publisher.verifications.accepted.into_inner().unwrap(), publisher.courses.kept.all())
+}
+
+/// The truth, of one track: by time, without what says the same as the one before, by the provider's policy. And how many
+/// different things were said one after the other, and whether final verdicts differ.
+fn truth(events: &[StoredEvent]) -> (Outcome, usize, bool) {
+    let mut in_time: Vec<&StoredEvent> = events.iter().collect();
+    in_time.sort_by_key(|event| (event.received_at, event.outcome != Outcome::Approved, event.id.clone()));
+    in_time.dedup_by(|next, event| next.content == event.content);
+    let verdicts: Vec<&&StoredEvent> = in_time.iter().filter(|event| event.outcome != Outcome::None).collect();
+    let finals: Vec<&&&StoredEvent> = verdicts.iter().filter(|event| event.is_final).collect();
+    let differ = finals.iter().any(|event| event.outcome != finals[0].outcome);
+    let last = verdicts.last().map_or(Outcome::None, |event| event.outcome);
+    let last_final = finals.last().map_or(last, |event| event.outcome);
+    let stands = match events[0].policy {
+        Policy::Reopens => last,
+        Policy::Corrects => last_final,
+        Policy::Contradicts if differ && last_final == Outcome::Approved => Outcome::Review,
+        Policy::Contradicts => last_final,
+    };
+    (stands, in_time.len(), differ && events[0].policy != Policy::Reopens)
+}
+
+/// What a consumer holds in the end that drops a verdict whose sequence is not above that of the one it holds. Some
+/// messages reach it late, from the dead letters.
+fn heard(messages: &[Value], tape: &Tape) -> Outcome {
+    let (mut at_once, mut dead) = (Vec::new(), Vec::new());
+    for message in messages {
+        if tape.next(5) == 4 { &mut dead } else { &mut at_once }.push(message);
+    }
+    dead.reverse();
+    let mut held = (String::new(), Outcome::None);
+    for message in at_once.into_iter().chain(dead) {
+        let message: Message = serde_json::from_value(message.clone()).unwrap();
+        if message.outcome != Outcome::None && message.sequence > held.0 {
+            held = (message.sequence, message.outcome);
+        }
+    }
+    held.1
+}
+
+/// A row without what depends on the order of arrival.
+fn without_decisions(course: &Course) -> Course {
+    let mut course = Course { version: 0, sequence: 0, ..course.clone() };
+    course.decisions.iter_mut().for_each(|decision| decision.published = None);
+    course
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 3000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_the_course_consumers_hear_the_truth(
+        provider in prop_oneof![Just(SESSIONS), Just(PROCESSES), Just(VERIFICATIONS)],
+        callbacks in callbacks(),
+        faults in vec(any::<u8>(), 0..80),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let events = recorded(&runtime, provider, &callbacks);
+        let tape = Tape(Mutex::new(faults.into()));
+        let (messages, rows) = publish(&runtime, &events, &tape);
+
+        // All callbacks are about one track of one verification: the unrecognized ones too.
+        prop_assert_eq!(rows.len(), 1);
+        let (key, row) = rows.first_key_value().unwrap();
+        let (stands, changes, conflict) = truth(&events);
+        let standing = row.standing(now());
+        prop_assert_eq!((standing.outcome, standing.conflict), (stands, conflict));
+        prop_assert_eq!(heard(&messages, &tape), stands, "what consumers hear last");
+
+        let mut by_id: BTreeMap<&str, &Value> = BTreeMap::new();
+        for message in &messages {
+            let id = message["id"].as_str().unwrap();
+            prop_assert_eq!(*by_id.entry(id).or_insert(message), message, "one id with two bodies");
+            prop_assert_eq!(message["data"]["track"].as_str(), Some(key.track.as_str()));
+        }
+        prop_assert!((1..=changes).contains(&by_id.len()), "{} messages of {} changes", by_id.len(), changes);
+        let sequences: Vec<&Value> = by_id.values().map(|message| &message["sequence"]).collect();
+        prop_assert!(sequences.iter().enumerate().all(|(n, one)| !sequences[n + 1..].contains(one)), "{:?}", sequences);
+
+        // Each thing that was said reached the consumers, if only as late, and every conflict was announced.
+        for event in &events {
+            let told = by_id.values().any(|message| {
+                let own = message["data"].get("reported_outcome").unwrap_or(&message["outcome"]);
+                *own == json!(event.outcome)
+            });
+            prop_assert!(told, "nothing was heard of {:?}", event);
+        }
+        let announced = by_id.values().any(|message| message["data"]["conflict"] == true);
+        prop_assert_eq!(announced, conflict);
+        for message in by_id.values().filter(|message| message["data"]["late"] == true) {
+            prop_assert_eq!(&message["outcome"], "none");
+        }
+
+        // The row is the same as if everything had come in its order.
+        let mut in_time = events.clone();
+        in_time.sort_by_key(|event| event.received_at);
+        let mut expected = Course::default();
+        for event in &in_time {
+            expected.decide(event, now());
+        }
+        prop_assert!(without_decisions(row) == without_decisions(&expected));
+    }
+}
