@@ -81,7 +81,7 @@ impl Stack {
             format!("failed to look up the stack {name}: is it deployed in this account and region?")
         })?;
         let api_url = resources.output("ApiUrl")?;
-        let routes = resources.routes()?.into_iter().map(|route| (route.name(), route.path)).collect();
+        let routes = resources.routes()?.iter().map(|route| (route.name(), route.public_path())).collect();
         let region = connections.region.clone().context("no region: set AWS_REGION")?;
         resources.stack(api_url, None, region, routes, resources.secrets())
     }
@@ -196,6 +196,11 @@ pub(crate) struct Route {
 }
 
 impl Route {
+    /// The path as callers know it: that a variable takes the rest of a path is the gateway's affair.
+    fn public_path(&self) -> String {
+        self.path.replace("+}", "}")
+    }
+
     /// The function's name, such as `signicat-assure`.
     fn name(&self) -> String {
         kebab_case(self.function.trim_end_matches("Function"))
@@ -356,7 +361,7 @@ impl Resources {
         // By path rather than by host name, so that every client reaches it without more ado.
         let prefix = format!("{EMULATED_APIS}{}", self.api_id()?);
         let routes = self.routes()?.into_iter().map(|route| {
-            let path = route.path.replace("{secret}", &local_secret(&route.name()));
+            let path = route.public_path().replace("{secret}", &local_secret(&route.name()));
             (route.name(), format!("{prefix}{path}"))
         });
         let secrets = self.secrets().into_keys().map(|name| {

@@ -215,7 +215,8 @@ fn routes_of_the_template() -> BTreeMap<(String, String), String> {
                 let text = |value: &Value| value.as_str().unwrap().to_owned();
                 let route = &event["Properties"];
                 let function = text(&properties["CodeUri"]).replace("functions/", "");
-                routes.insert((text(&route["Method"]).to_lowercase(), text(&route["Path"])), function);
+                routes
+                    .insert((text(&route["Method"]).to_lowercase(), text(&route["Path"]).replace("+}", "}")), function);
             }
         }
     }

@@ -23,7 +23,7 @@ use cli::{
 use model::StoredEvent;
 use reqwest::Client;
 use serde_json::{Value, json};
-use tests::python;
+use tests::{free_port, python};
 use tokio::process::Command;
 
 /// What the local stack is called in CloudFormation.
@@ -246,9 +246,10 @@ async fn an_hour_is_replayed_with_the_ids_that_were_sent(site: &Site) {
     let ids = |messages: Vec<Value>| -> BTreeSet<String> {
         messages.iter().map(|message| message["id"].as_str().unwrap().to_owned()).collect()
     };
-    // The reports of the rotation; how often it had to try is not known, but each was stored once.
+    // The reports of the rotation; how often it had to try is not known, but each was published once.
     let stored = site.connections.dynamodb.scan().table_name(&site.stack.events_table).send().await.unwrap();
-    let expected = usize::try_from(stored.count()).unwrap();
+    let subjects: BTreeSet<&String> = stored.items().iter().map(|item| item["pk"].as_s().unwrap()).collect();
+    let expected = subjects.len();
     assert!(expected >= 4);
     let sent = ids(site.receive(expected).await);
     site.run("### Replay an hour", 0).await;
@@ -259,8 +260,8 @@ async fn a_dead_letter_queue_is_drained(site: &Site) {
     let verdict = json!({
         "specversion": "1.0", "id": "dead", "source": "/callbacks/jumio", "type": "verification.jumio.netverify-authentication",
         "subject": "dead", "time": "2026-01-31T00:00:00.000Z", "datacontenttype": "application/json",
-        "outcome": "approved", "assurance": "source_address",
-        "data": { "provider": "jumio", "reasons": [], "received_at": "2026-01-31T00:00:00.000Z", "details": {} },
+        "sequence": "0001769817600000", "outcome": "approved", "assurance": "source_address",
+        "data": { "provider": "jumio", "track": "netverify-authentication", "reasons": [], "received_at": "2026-01-31T00:00:00.000Z", "details": {} },
     });
     let send = site.connections.sqs.send_message().queue_url(&site.stack.verification_dead_letters_url);
     let send = send.message_group_id("dead").message_deduplication_id("dead");
@@ -345,6 +346,15 @@ async fn everything_that_can_be_logged_is(site: &Site) {
     assert_eq!(site.report(secret, "twice").await, 200);
     site.receive(1).await;
 
+    // A status that comes too late, of one process; two final ones, of another.
+    for (process, status) in [("late", "accepted"), ("late", "pending"), ("both", "accepted"), ("both", "rejected")] {
+        let body = json!({ "dossierId": "example", "processId": process, "status": status }).to_string();
+        let request = site.http.post(site.stack.url("signicat-assure").unwrap()).body(body);
+        let request = request.header("authorization", &site.stack.secrets["signicat-assure"]);
+        assert_eq!(request.header("content-type", "application/json").send().await.unwrap().status(), 200);
+        site.receive(1).await;
+    }
+
     // Spilled and drained, and then neither.
     let table = site.configure("verifyvasp", "EVENTS_TABLE", "no-such-table").await;
     assert_eq!(site.report(secret, "spilled").await, 200);
@@ -398,13 +408,14 @@ impl Site {
 fn stored() -> Value {
     json!({
         "pk": "stored", "sk": "stored", "provider": "identomat", "source": "/callbacks/identomat", "kind": "identomat.one-time-password",
+        "track": "one-time-password", "policy": "reopens", "content": "stored",
         "outcome": "none", "reasons": [], "assurance": "shared_secret", "received_at": "2026-01-31T00:00:00.000Z", "details": {},
         "body": [], "day": "2026-01-31#0", "expires_at": 4_000_000_000_i64,
     })
 }
 
 fn spilled() -> Value {
-    json!({ "item": { "event": { "event": stored(), "head": null } }, "body": "" })
+    json!({ "item": { "event": stored() }, "body": "" })
 }
 
 fn expired() -> StoredEvent {
@@ -496,10 +507,10 @@ async fn the_dashboard_shows_nothing_that_nobody_counts(site: &Site, lines: &[Va
         .flat_map(|filter| filter["metricTransformations"].as_array().unwrap());
     let filters: Vec<&Value> = filters.map(|transformation| &transformation["metricName"]).collect();
     let cloudformation = &site.connections.cloudformation;
-    let described = cloudformation.describe_stack_resources().stack_name(NAME).send().await.unwrap();
+    let listed = cloudformation.list_stack_resources().stack_name(NAME).into_paginator().items().send();
+    let listed = listed.collect::<Result<Vec<_>, _>>().await.unwrap();
     // Queues are known by their URLs, and their metrics by their names.
-    let resources: Vec<&str> = described
-        .stack_resources()
+    let resources: Vec<&str> = listed
         .iter()
         .filter_map(|resource| resource.physical_resource_id())
         .map(|id| id.rsplit('/').next().unwrap())
@@ -538,8 +549,4 @@ async fn watch_queues(connections: Connections, urls: Vec<String>, stop: Arc<Ato
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
     samples
-}
-
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }

@@ -10,6 +10,7 @@ use cli::{
     local::{Folder, Lifetime, LocalStack},
     sample::Sample,
     stack::Stack,
+    verifications::fetch,
     verify::{Confirmed, confirm},
     wallet::{Announcement, Issuer, announce},
 };
@@ -20,7 +21,7 @@ use serde_json::{Value, json};
 use tests::{
     callbacks,
     contract::{check_attributes, check_message},
-    samples, schemathesis,
+    free_port, samples, schemathesis,
 };
 
 /// One stack for everything: the parts of this test follow each other on it, and each begins with empty queues.
@@ -38,6 +39,7 @@ async fn the_local_stack_does_the_main_job() {
     the_events_of_a_subject_arrive_in_order(&local.stack, &http).await;
     what_the_table_does_not_take_is_acknowledged_spilled_and_drained(&local.stack, &http).await;
     announcements_are_for_whoever_signs_for_aws(&local.stack, &http).await;
+    so_are_questions_where_a_verification_stands(&local.stack, &http).await;
     a_large_wallet_callback_is_kept_and_can_be_verified_again(&local.stack, &http).await;
     events_are_listed_by_time_and_shown_by_verification(&local.stack).await;
     stored_events_are_replayed(&local.stack).await;
@@ -195,6 +197,35 @@ async fn announcements_are_for_whoever_signs_for_aws(stack: &Stack, http: &Clien
     assert!(scanned.count() > 0 && !format!("{:?}", scanned.items()).contains("a-code-of-the-tests"));
 }
 
+async fn so_are_questions_where_a_verification_stands(stack: &Stack, http: &Client) {
+    let url = stack.url("verifications").unwrap();
+    let unsigned = http.get(url.replace("{provider}", "verifyvasp").replace("{subject}", "spilled"));
+    assert_eq!(unsigned.send().await.unwrap().status(), StatusCode::FORBIDDEN);
+
+    let connections = stack.connect().await;
+    let ask = async |subject: &str| fetch(http, stack, &connections, "verifyvasp", subject).await.unwrap();
+    assert_eq!(ask("nobody").await, None);
+    // Whatever characters a reference has.
+    for subject in ["plain", "with space", "with/slash", "50%41", "\u{fc}ml\u{e4}ut", "a+b&c=d?e#f"] {
+        for result in ["DENIED", "DENIED", "VERIFIED"] {
+            let data = json!({ "verificationUuid": subject, "result": result });
+            let body = json!({ "callbackType": "VERIFICATION_RESULT", "data": data });
+            assert_eq!(post(stack, http, body.to_string().into_bytes()).await.0, 200);
+        }
+        receive(stack, 2).await;
+        let answer = ask(subject).await.unwrap_or_else(|| panic!("{subject} is not found"));
+        let track = &answer["verifications"][0];
+        assert_eq!((&answer["subject"], &track["track"]), (&json!(subject), &json!("verification")));
+        assert_eq!((&track["outcome"], &track["callbacks"]), (&json!("approved"), &json!(3)));
+        assert_eq!((&track["conflict"], &track["final"]), (&json!(true), &json!(true)));
+        assert_eq!(answer["events"].as_array().unwrap().len(), 2);
+
+        let (code, shown) = callbacks(stack, &["show", subject, "--json"]).await;
+        assert_eq!((code, shown.lines().count()), (0, 4));
+        assert_eq!(serde_json::from_str::<Value>(shown.lines().next().unwrap()).unwrap(), answer);
+    }
+}
+
 async fn a_large_wallet_callback_is_kept_and_can_be_verified_again(stack: &Stack, http: &Client) {
     let issuer = Issuer::of(stack).unwrap();
     let claims = json!({ "iss": issuer.issuer, "jwks_uri": issuer.jwks_url, "vp_token": "x".repeat(1_500_000) });
@@ -339,9 +370,9 @@ fn verdict(id: &str) -> Value {
     json!({
         "specversion": "1.0", "id": id, "source": "/callbacks/jumio", "type": "verification.jumio.netverify-authentication",
         "subject": "dead", "time": "2026-01-31T00:00:00.000Z", "datacontenttype": "application/json",
-        "outcome": "approved", "assurance": "source_address",
+        "sequence": "0001769817600000", "outcome": "approved", "assurance": "source_address",
         "data": {
-            "provider": "jumio", "reasons": [], "received_at": "2026-01-31T00:00:00.000Z",
+            "provider": "jumio", "track": "netverify-authentication", "reasons": [], "received_at": "2026-01-31T00:00:00.000Z",
             "details": { "transaction_result": "PASSED" },
         },
     })
@@ -474,10 +505,6 @@ async fn receive(stack: &Stack, expected: usize) -> Vec<Value> {
     }
     assert!(messages.len() >= expected, "{} of {expected} messages", messages.len());
     messages
-}
-
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 #[test]

@@ -14,10 +14,7 @@ use model::{Course, Courses as _, Decision, Outcome, StoredEvent};
 use runtime::DynamoCourses;
 use serde::Deserialize;
 
-use super::{
-    receive::Received,
-    send::{ANSWER_WITHIN, ATTEMPTS, PAUSE, Sent, Verdict},
-};
+use super::send::{ANSWER_WITHIN, ATTEMPTS, PAUSE, Sent, acknowledged};
 
 /// What there is of one verification.
 #[derive(Debug, Default)]
@@ -67,26 +64,22 @@ impl Found {
         self.decision(&item.track, &item.id).is_some() || self.is_full(&item.track)
     }
 
-    /// The ids of what its rows published.
-    fn published(&self) -> impl Iterator<Item = &str> {
-        let decisions = self.rows.values().flat_map(|row| &row.decisions);
-        decisions.filter(|decision| decision.published.is_some()).map(|decision| decision.id.as_str())
+    /// Whether all that was acknowledged is stored, all that is stored is decided, and all that was published is among
+    /// these messages.
+    pub(crate) fn is_settled(&self, sent: &[Sent], received: &HashSet<&str>) -> bool {
+        let sent: Vec<&Sent> = sent.iter().filter(|sent| sent.event.subject == self.subject).collect();
+        let mut published =
+            self.rows.values().flat_map(|row| &row.decisions).filter(|decision| decision.published.is_some());
+        self.stored.len() >= acknowledged(&sent)
+            && self.stored.iter().all(|stored| self.is_decided(&stored.item))
+            && published.all(|decision| received.contains(decision.id.as_str()))
     }
 }
 
-/// Whether all that was acknowledged is stored, all that is stored is decided, and all that was published is received.
-pub(crate) fn is_settled(sent: &[Sent], all_found: &[Found], received: &[Received]) -> bool {
-    let acknowledged = sent.iter().filter(|sent| !sent.is_forged && sent.verdict == Verdict::Acknowledged);
-    let mut turns: BTreeMap<&str, BTreeSet<usize>> = BTreeMap::new();
-    for sent in acknowledged {
-        turns.entry(&sent.event.subject).or_default().insert(sent.turn);
-    }
-    let received: HashSet<&str> = received.iter().map(|received| received.message.id.as_str()).collect();
-    all_found.iter().all(|found| {
-        found.stored.len() >= turns.get(found.subject.as_str()).map_or(0, BTreeSet::len)
-            && found.stored.iter().all(|stored| found.is_decided(&stored.item))
-            && found.published().all(|id| received.contains(id))
-    })
+/// The verifications that callbacks were sent about: their providers, with which a kind begins, and subjects.
+pub(crate) fn verifications_of(sent: &[Sent]) -> Vec<(String, String)> {
+    let verification = |sent: &Sent| Some((sent.event.kind.split_once('.')?.0.to_owned(), sent.event.subject.clone()));
+    sent.iter().filter_map(verification).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 /// Reads the tables and asks the API.
@@ -109,14 +102,10 @@ impl Reader {
         Ok(Self { stack: stack.clone(), http, events: Events::of(stack).await, courses, connections })
     }
 
-    /// What there is of each verification that callbacks were sent about.
-    pub(crate) async fn read(&self, sent: &[Sent]) -> anyhow::Result<Vec<Found>> {
-        // A kind begins with its provider.
-        let verification =
-            |sent: &Sent| Some((sent.event.kind.split_once('.')?.0.to_owned(), sent.event.subject.clone()));
-        let verifications: BTreeSet<_> = sent.iter().filter_map(verification).collect();
+    /// What there is of each of these verifications, which are providers and subjects.
+    pub(crate) async fn read(&self, verifications: &[(String, String)]) -> anyhow::Result<Vec<Found>> {
         let mut all_found = Vec::new();
-        for verifications in verifications.into_iter().collect::<Vec<_>>().chunks(AT_ONCE) {
+        for verifications in verifications.chunks(AT_ONCE) {
             let reading = verifications.iter().map(|(provider, subject)| self.read_one(provider, subject));
             all_found.extend(try_join_all(reading).await?);
         }

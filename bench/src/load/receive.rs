@@ -23,7 +23,7 @@ use tokio::{
 };
 
 use super::{
-    found::{Found, Reader, is_settled},
+    found::{Found, Reader, verifications_of},
     send::{Sent, Verdict},
 };
 
@@ -89,10 +89,12 @@ impl Receiver {
         let mut missing: HashSet<&ExpectedEvent> = acknowledged.map(|sent| &sent.event).collect();
         // These may be stored all the same.
         let others = authentic().any(|sent| sent.verdict != Verdict::Acknowledged);
-        let mut all_received = Vec::new();
+        let mut all_received: Vec<Received> = Vec::new();
+        let mut open = verifications_of(sent);
+        let mut all_found = Vec::new();
         let begun = Instant::now();
         let mut last = begun;
-        let found = loop {
+        loop {
             progress.set_message(format!(
                 "receiving: {} of {} left",
                 missing.len(),
@@ -106,19 +108,24 @@ impl Receiver {
                     continue;
                 }
                 // Both receivers have ended: the reason is below.
-                Ok(None) => break Vec::new(),
+                Ok(None) => break,
                 Err(_) => {}
             }
             let silence = last.elapsed();
             let is_over = silence > PATIENCE_WITH_SPILLED || (silence > PATIENCE && self.is_nothing_spilled().await?);
             if is_over || (missing.is_empty() && !others) {
                 progress.set_message("reading the tables");
-                let found = reader.read(sent).await?;
-                if is_over || is_settled(sent, &found, &all_received) {
-                    break found;
+                let ids = all_received.iter().map(|received| received.message.id.as_str()).collect();
+                let found = reader.read(&open).await?;
+                let (settled, unsettled): (Vec<_>, Vec<_>) =
+                    found.into_iter().partition(|found| is_over || found.is_settled(sent, &ids));
+                all_found.extend(settled);
+                if unsettled.is_empty() {
+                    break;
                 }
+                open = unsettled.into_iter().map(|found| (found.provider, found.subject)).collect();
             }
-        };
+        }
         self.end.send_replace(true);
         while let Some(ended) = self.receiving.join_next().await {
             ended.context("failed to receive")??;
@@ -126,7 +133,7 @@ impl Receiver {
         while let Ok(received) = self.messages.try_recv() {
             all_received.push(received);
         }
-        Ok((all_received, found, last - begun))
+        Ok((all_received, all_found, last - begun))
     }
 
     async fn is_nothing_spilled(&self) -> anyhow::Result<bool> {

@@ -1,6 +1,6 @@
 //! Whether what was answered, stored and received fits together.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use cli::sample::ExpectedEvent;
 use model::{Message, Published, Timestamp};
@@ -11,7 +11,7 @@ use wallet_verification::token::Untrusted;
 use super::{
     found::{Found, Stored},
     receive::Received,
-    send::{Sent, Verdict},
+    send::{Sent, Verdict, acknowledged},
     standing,
 };
 
@@ -210,12 +210,6 @@ impl Traces<'_> {
     }
 }
 
-/// How many items there are of these callbacks at least: one of each turn in which one was acknowledged.
-fn acknowledged(sent: &[&Sent]) -> usize {
-    let acknowledged = sent.iter().filter(|sent| !sent.is_forged && sent.verdict == Verdict::Acknowledged);
-    acknowledged.map(|sent| sent.turn).collect::<BTreeSet<_>>().len()
-}
-
 /// What is wrong with an event of which `lost` acknowledged callbacks are not in the table, where `at_most` items of it may be.
 fn of_authentic(sent: &[&Sent], lost: usize, at_most: usize, traces: &Traces<'_>) -> Vec<(OffenceKind, &'static str)> {
     let Traces { found, stored, received } = traces;
@@ -319,7 +313,7 @@ mod tests {
 
     use super::{
         super::{
-            found::{Answered, is_settled, tests::item},
+            found::{Answered, tests::item},
             send::Attempt,
         },
         OffenceKind::{Doubled, Forged, Lost, Refused, Standing, Unexpected},
@@ -403,8 +397,9 @@ mod tests {
             Reconciliation::new(&self.sent, &found, &self.received, Timestamp::UNIX_EPOCH)
         }
 
-        fn settled(self) -> bool {
-            is_settled(&self.sent, &self.found.into_values().collect::<Vec<_>>(), &self.received)
+        fn settled(&self) -> bool {
+            let received = self.received.iter().map(|received| received.message.id.as_str()).collect();
+            self.found.values().all(|found| found.is_settled(&self.sent, &received))
         }
     }
 

@@ -1,6 +1,7 @@
 //! Sending courses, as providers would.
 
 use std::{
+    collections::BTreeSet,
     pin::pin,
     sync::{
         Arc, Mutex, PoisonError,
@@ -54,6 +55,12 @@ pub(crate) enum Verdict {
     NotAcknowledged,
     /// It was not, and never will be.
     Refused,
+}
+
+/// How many items these callbacks become at least: one for each turn in which one was acknowledged.
+pub(crate) fn acknowledged(sent: &[&Sent]) -> usize {
+    let acknowledged = sent.iter().filter(|sent| !sent.is_forged && sent.verdict == Verdict::Acknowledged);
+    acknowledged.map(|sent| sent.turn).collect::<BTreeSet<_>>().len()
 }
 
 /// Who sends all courses.

@@ -130,7 +130,7 @@ impl<C: Courses, Q: MessageQueue, U: Quarantine> Publisher<C, Q, U> {
             match self.courses.write(key, &next).await? {
                 Written::Kept => {
                     for (decided, event) in decided.iter().zip(events).filter(|(decided, _)| decided.is_new) {
-                        log_decision(event, decided.published.as_ref());
+                        log_decision(event, decided.published.as_ref(), now);
                     }
                     return Ok(decided.into_iter().map(|decided| decided.published).collect());
                 }
@@ -163,13 +163,17 @@ impl<C: Courses, Q: MessageQueue, U: Quarantine> Publisher<C, Q, U> {
     }
 }
 
-fn log_decision(event: &StoredEvent, published: Option<&Published>) {
+fn log_decision(event: &StoredEvent, published: Option<&Published>, now: Timestamp) {
     let (id, kind) = (&event.id, &event.kind);
     match published {
         Some(Published { conflict: true, outcome, .. }) => {
             warn!(event.id = id, event.kind = kind, event.outcome = outcome.as_str(), "final verdicts contradict");
         }
         Some(_) => {}
+        None if event.is_delivery() && event.expires_at <= now.as_second() => {
+            warn!(event.id = id, event.kind = kind, "expired before it could be delivered");
+            return;
+        }
         None => info!(event.id = id, event.kind = kind, "not news"),
     }
     telemetry::decided(published);

@@ -21,9 +21,9 @@ pub enum Inserted {
     Spilled,
 }
 
-/// The store does not say that it kept the event. It may have: inserting again is safe.
+/// A store refuses, or does not answer in time. What was to be kept may have been: keeping it again is safe.
 #[derive(Debug, thiserror::Error)]
-#[error("failed to insert the event")]
+#[error("the store failed")]
 pub struct StoreError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
 
 /// Keeps each event once. Whether it is news is decided later: see [`Course`].

@@ -1,6 +1,6 @@
 //! The verifications table.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use aws_sdk_dynamodb::{
     Client,
@@ -48,11 +48,13 @@ impl DynamoCourses {
     /// The rows with these keys, at most [`MAX_KEYS`].
     async fn read_rows(&self, keys: &[CourseKey]) -> Result<HashMap<(String, String), Course>, StoreError> {
         let text = |text: &str| AttributeValue::S(text.to_owned());
+        // DynamoDB refuses a key that is there twice.
+        let distinct: BTreeSet<&CourseKey> = keys.iter().collect();
         let key = |key: &CourseKey| {
             let pk = AttributeValue::S(partition(&key.provider, &key.subject));
             HashMap::from([("pk".to_owned(), pk), ("sk".to_owned(), text(&key.track))])
         };
-        let request = KeysAndAttributes::builder().set_keys(Some(keys.iter().map(key).collect()));
+        let request = KeysAndAttributes::builder().set_keys(Some(distinct.into_iter().map(key).collect()));
         let request = request.consistent_read(true).build().map_err(failed)?;
         let mut requests = HashMap::from([(self.table.clone(), request)]);
         let mut rows = HashMap::new();
@@ -75,9 +77,9 @@ impl Courses for DynamoCourses {
     async fn read(&self, keys: &[CourseKey]) -> Result<Vec<Course>, StoreError> {
         let mut courses = Vec::with_capacity(keys.len());
         for keys in keys.chunks(MAX_KEYS) {
-            let mut rows = self.read_rows(keys).await?;
+            let rows = self.read_rows(keys).await?;
             courses.extend(keys.iter().map(|key| {
-                rows.remove(&(partition(&key.provider, &key.subject), key.track.clone())).unwrap_or_default()
+                rows.get(&(partition(&key.provider, &key.subject), key.track.clone())).cloned().unwrap_or_default()
             }));
         }
         Ok(courses)
