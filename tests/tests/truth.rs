@@ -86,6 +86,7 @@ struct Rows<'a> {
     kept: MemoryCourses,
     tape: &'a Tape,
     events: &'a [StoredEvent],
+    accepted: &'a Mutex<Vec<Value>>,
 }
 
 impl Courses for Rows<'_> {
@@ -104,11 +105,15 @@ impl Courses for Rows<'_> {
                 return Err(StoreError("done, but the answer is lost".into()));
             }
             9 => {
-                // It decides about another event, writes the row, and crashes before it sends anything.
+                // It decides about another event, writes the row, and crashes before or after it sends the message.
                 let other = &self.events[usize::from(self.tape.next(u8::MAX)) % self.events.len()];
                 let mut theirs = self.kept.read(std::slice::from_ref(key)).await?.remove(0);
-                if CourseKey::of(other) == *key && theirs.decide(other, now()).is_new {
+                let decided = theirs.decide(other, now());
+                if CourseKey::of(other) == *key && decided.is_new {
                     assert_eq!(self.kept.write(key, &theirs).await?, Written::Kept);
+                    let sent = decided.published.filter(|_| self.tape.next(2) == 1);
+                    let message = sent.map(|published| Message::new(other, &published, MessageDetail::Reference));
+                    self.accepted.lock().unwrap().extend(message.map(|message| json!(message)));
                 }
             }
             _ => {}
@@ -124,7 +129,7 @@ impl Courses for Rows<'_> {
 /// A queue that does not accept everything, or does not say so.
 struct Queue<'a> {
     tape: &'a Tape,
-    accepted: Mutex<Vec<Value>>,
+    accepted: &'a Mutex<Vec<Value>>,
 }
 
 impl MessageQueue for Queue<'_> {
@@ -132,7 +137,7 @@ impl MessageQueue for Queue<'_> {
         let send = |message| match self.tape.next(8) {
             7 => Err(NotSent("refused".to_owned())),
             way => {
-                self.accepted.lock().unwrap().push(serde_json::to_value(message).unwrap());
+                self.accepted.lock().unwrap().push(json!(message));
                 if way == 6 { Err(NotSent("accepted, but the answer is lost".to_owned())) } else { Ok(()) }
             }
         };
@@ -196,11 +201,12 @@ fn callbacks() -> impl Strategy<Value = Vec<Callback>> {
 
 /// Publishes all that got into the table, however often that takes, and returns what the queue accepted, in its order.
 fn publish(runtime: &Runtime, events: &[StoredEvent], tape: &Tape) -> (Vec<Value>, BTreeMap<CourseKey, Course>) {
-    let rows = Rows { kept: MemoryCourses::default(), tape, events };
+    let accepted = Mutex::default();
+    let rows = Rows { kept: MemoryCourses::default(), tape, events, accepted: &accepted };
     let publisher = Publisher {
         courses: rows,
-        verifications: Queue { tape, accepted: Mutex::default() },
-        deliveries: Queue { tape, accepted: Mutex::default() },
+        verifications: Queue { tape, accepted: &accepted },
+        deliveries: Queue { tape, accepted: &accepted },
         quarantine: NoQuarantine,
         detail: MessageDetail::Reference,
     };
@@ -219,7 +225,8 @@ fn publish(runtime: &Runtime, events: &[StoredEvent], tape: &Tape) -> (Vec<Value
             runtime.block_on(publisher.publish(vec![record(old)], now()));
         }
     }
-    (publisher.verifications.accepted.into_inner().unwrap(), publisher.courses.kept.all())
+    let rows = publisher.courses.kept.all();
+    (accepted.into_inner().unwrap(), rows)
 }
 
 /// The truth, of one track: by time, without what says the same as the one before, by the provider's policy. And how many
@@ -227,7 +234,7 @@ fn publish(runtime: &Runtime, events: &[StoredEvent], tape: &Tape) -> (Vec<Value
 fn truth(events: &[StoredEvent]) -> (Outcome, usize, bool) {
     let mut in_time: Vec<&StoredEvent> = events.iter().collect();
     in_time.sort_by_key(|event| (event.received_at, event.outcome != Outcome::Approved, event.id.clone()));
-    in_time.dedup_by(|next, event| next.content == event.content);
+    in_time.dedup_by(|next, event| next.content() == event.content());
     let verdicts: Vec<&&StoredEvent> = in_time.iter().filter(|event| event.outcome != Outcome::None).collect();
     let finals: Vec<&&&StoredEvent> = verdicts.iter().filter(|event| event.is_final).collect();
     let differ = finals.iter().any(|event| event.outcome != finals[0].outcome);

@@ -9,7 +9,7 @@ use model::{Event, EventStore as _, Expectation, Expectations as _, Inserted, Me
 use request_path::{
     callback::{
         Callback,
-        Reception::{self, Duplicate, Fresh, Refused, Unrecognized},
+        Reception::{self, Fresh, Refused, Unrecognized},
     },
     dynamo::Answer,
     issuer::Issuer,
@@ -36,35 +36,28 @@ fn answering(function: &str, reception: Reception) -> Answering {
     let Callback { event, expected } = Callback::of(function, reception, &issuer).unwrap();
     let provider = runtime.block_on(Provider::of(function, expected, &issuer)).unwrap();
     let store = MemoryStore::default();
-    let before = if reception == Duplicate { &store } else { &MemoryStore::default() };
-    runtime.block_on(provider.answer(before, &event)).unwrap();
+    runtime.block_on(provider.answer(&MemoryStore::default(), &event)).unwrap();
     Answering { runtime, provider, store, event }
 }
 
 // From the gateway's event to the answer to it, with a store in memory.
 #[library_benchmark]
 #[bench::identomat_fresh(answering("identomat", Fresh))]
-#[bench::identomat_duplicate(answering("identomat", Duplicate))]
 #[bench::identomat_refused(answering("identomat", Refused))]
 #[bench::identomat_unrecognized(answering("identomat", Unrecognized))]
 #[bench::jumio_fresh(answering("jumio", Fresh))]
-#[bench::jumio_duplicate(answering("jumio", Duplicate))]
 #[bench::jumio_refused(answering("jumio", Refused))]
 #[bench::jumio_unrecognized(answering("jumio", Unrecognized))]
 #[bench::signicat_assure_fresh(answering("signicat-assure", Fresh))]
-#[bench::signicat_assure_duplicate(answering("signicat-assure", Duplicate))]
 #[bench::signicat_assure_refused(answering("signicat-assure", Refused))]
 #[bench::signicat_assure_unrecognized(answering("signicat-assure", Unrecognized))]
 #[bench::verifyvasp_fresh(answering("verifyvasp", Fresh))]
-#[bench::verifyvasp_duplicate(answering("verifyvasp", Duplicate))]
 #[bench::verifyvasp_refused(answering("verifyvasp", Refused))]
 #[bench::verifyvasp_unrecognized(answering("verifyvasp", Unrecognized))]
 #[bench::wallet_issuance_fresh(answering("wallet-issuance", Fresh))]
-#[bench::wallet_issuance_duplicate(answering("wallet-issuance", Duplicate))]
 #[bench::wallet_issuance_refused(answering("wallet-issuance", Refused))]
 #[bench::wallet_issuance_unrecognized(answering("wallet-issuance", Unrecognized))]
 #[bench::wallet_verification_fresh(answering("wallet-verification", Fresh))]
-#[bench::wallet_verification_duplicate(answering("wallet-verification", Duplicate))]
 #[bench::wallet_verification_refused(answering("wallet-verification", Refused))]
 #[bench::wallet_verification_unrecognized(answering("wallet-verification", Unrecognized))]
 fn answer(case: Answering) -> (Answering, Vec<u8>) {
@@ -95,19 +88,18 @@ fn inserting(function: &str, callback: impl Fn(&Issuer) -> Callback, answer: Ans
     Inserting { runtime, store, event }
 }
 
-fn inserting_fresh(function: &str, answer: Answer) -> Inserting {
-    inserting(function, |issuer| Callback::of(function, Fresh, issuer).unwrap(), answer)
+fn inserting_fresh(answer: Answer) -> Inserting {
+    inserting("verifyvasp", |issuer| Callback::of("verifyvasp", Fresh, issuer).unwrap(), answer)
 }
 
 fn inserting_portrait() -> Inserting {
     inserting("wallet-verification", |issuer| Callback::with_portrait(issuer).unwrap(), Answer::Done)
 }
 
-// The call to DynamoDB, but for the network.
+// The call to DynamoDB, but for the network. One for each part, if the body is in parts.
 #[library_benchmark]
-#[bench::one_item(inserting_fresh("verifyvasp", Answer::Done))]
-#[bench::one_item_that_is_there(inserting_fresh("verifyvasp", Answer::AlreadyThere))]
-#[bench::with_head(inserting_fresh("identomat", Answer::Done))]
+#[bench::one_item(inserting_fresh(Answer::Done))]
+#[bench::one_item_that_is_there(inserting_fresh(Answer::AlreadyThere))]
 #[bench::portrait_in_parts(inserting_portrait())]
 fn insert(case: Inserting) -> (Inserting, Inserted) {
     let inserted = case.runtime.block_on(case.store.insert(&case.event)).unwrap();

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
-use model::{Expectation, Request};
+use model::{Expectation, InvalidSubject, Purpose, Request, Subject};
 use runtime::GatewayRequest;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -21,10 +21,8 @@ pub struct Callback {
 /// How a callback is received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reception {
-    /// It is new.
+    /// It is stored. Whether it is a repeat makes no difference.
     Fresh,
-    /// It was there before.
-    Duplicate,
     /// It is not authentic.
     Refused,
     /// It is authentic, and not understood.
@@ -41,6 +39,7 @@ struct Preparation {
 
 #[derive(Deserialize)]
 struct Announcement {
+    purpose: Purpose,
     code: String,
     state: Option<String>,
     #[serde(default)]
@@ -63,7 +62,7 @@ impl Callback {
             _ => bail!("there is no function {function}"),
         };
         let name = match reception {
-            Reception::Fresh | Reception::Duplicate => understood,
+            Reception::Fresh => understood,
             Reception::Refused => refused,
             Reception::Unrecognized => unrecognized,
         };
@@ -92,10 +91,11 @@ impl Callback {
                 *body = body.replace(&format!("<token {name}>"), &signed);
             }
         }
-        let expected = preparation.announce.map(|Announcement { code, state, template_ids }| {
-            Expectation::new(&code, state, template_ids, None, now())
+        let expected = preparation.announce.map(|Announcement { purpose, code, state, template_ids }| {
+            let expectation = Expectation::new(&code, purpose, Subject::new("announced-without-a-state")?, now());
+            Ok::<_, InvalidSubject>(expectation.with_state(state)?.with_template_ids(template_ids))
         });
-        Ok(Self { event: serde_json::to_vec(&event)?, expected })
+        Ok(Self { event: serde_json::to_vec(&event)?, expected: expected.transpose()? })
     }
 
     /// The callback as the model takes it.

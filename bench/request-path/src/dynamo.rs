@@ -27,7 +27,7 @@ use runtime::{DynamoExpectations, DynamoStore};
 pub enum Answer {
     /// It was done, and there is nothing to say.
     Done,
-    /// The item is there already.
+    /// The item is there already, as after an attempt whose answer was lost.
     AlreadyThere,
     /// There is an expectation under this code.
     Expectation,
@@ -82,6 +82,7 @@ impl Answer {
                 200,
                 concat!(
                     r#"{"Item":{"pk":{"S":"0000000000000000000000000000000000000000000000000000000000000000"},"#,
+                    r#""purpose":{"S":"verification"},"subject":{"S":"example-state-1"},"#,
                     r#""state":{"S":"example-state-1"},"template_ids":{"L":[{"S":"1"},{"S":"2"}]},"#,
                     r#""expires_at":{"N":"1772409600"}}}"#,
                 ),

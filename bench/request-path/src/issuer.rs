@@ -92,9 +92,14 @@ impl Issuer {
         let mut jwk = Jwk::from_encoding_key(&self.private_key, self.algorithm)?;
         jwk.common.key_id = Some(KEY_ID.to_owned());
         let keys = Cached::new(PublicKeys(json!({ "keys": [jwk] }).to_string()), Duration::from_secs(1));
-        let pinned =
-            PinnedIssuer { issuer: ISSUER.to_owned(), jwks_url: JWKS_URL.to_owned(), algorithms: vec![self.algorithm] };
-        TrustedIssuers::new(vec![(pinned, keys.filled(now()).await)]).map_err(anyhow::Error::from_boxed)
+        let pinned = PinnedIssuer {
+            issuer: ISSUER.to_owned(),
+            jwks_url: JWKS_URL.to_owned(),
+            algorithms: vec![self.algorithm],
+            audience: None,
+        };
+        TrustedIssuers::new(vec![(pinned, keys.filled(now(), Duration::from_secs(1)).await)])
+            .map_err(anyhow::Error::from_boxed)
     }
 }
 

@@ -61,10 +61,10 @@ impl Provider {
     /// If there is no such function.
     pub async fn of(function: &str, expected: Option<Expectation>, issuer: &Issuer) -> anyhow::Result<Self> {
         let secret = Vault::Fixed(SecretPair::new(&format!("local-{function}-secret"), None)?);
-        let secrets = Cached::new(secret, Duration::from_secs(1)).filled(now()).await;
+        let secrets = Cached::new(secret, Duration::from_secs(1)).filled(now(), Duration::from_secs(1)).await;
         let expectations = MemoryExpectations::default();
         if let Some(expected) = expected {
-            expectations.register(&expected).await?;
+            expectations.register(&expected, now()).await?;
         }
         Ok(match function {
             "identomat" => Self::Identomat(Identomat::new(secrets)),
@@ -142,11 +142,7 @@ mod tests {
         let callback = Callback::of(function, reception, &issuer).unwrap();
         let request = callback.request().unwrap();
         let provider = Provider::of(function, callback.expected, &issuer).await.unwrap();
-        let store = MemoryStore::default();
-        if reception == Reception::Duplicate {
-            provider.receive(&store, &request).await?;
-        }
-        let Receipt { event, inserted } = provider.receive(&store, &request).await?;
+        let Receipt { event, inserted } = provider.receive(&MemoryStore::default(), &request).await?;
         Ok((inserted, event.outcome()))
     }
 
@@ -156,11 +152,6 @@ mod tests {
             for function in FUNCTIONS {
                 let of = |reception| received(function, reception);
                 assert_eq!(of(Reception::Fresh).await.unwrap(), (Inserted::Fresh, Outcome::Approved), "{function}");
-                assert_eq!(
-                    of(Reception::Duplicate).await.unwrap(),
-                    (Inserted::Duplicate, Outcome::Approved),
-                    "{function}"
-                );
                 assert_eq!(of(Reception::Unrecognized).await.unwrap(), (Inserted::Fresh, Outcome::None), "{function}");
                 let refused = of(Reception::Refused).await;
                 assert!(matches!(refused, Err(Rejection::NotAuthentic(_))), "{function}");

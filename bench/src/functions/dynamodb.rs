@@ -28,12 +28,6 @@ pub(crate) struct Units {
     pub(crate) read: u64,
 }
 
-/// One write of a transaction, or one by itself.
-struct Write {
-    key: (String, String),
-    item: Item,
-}
-
 impl Tables {
     /// Answers an operation.
     ///
@@ -45,7 +39,8 @@ impl Tables {
             "GetItem" => self.get_item(request),
             "UpdateItem" => self.update_item(request),
             "DeleteItem" => self.delete_item(request),
-            "TransactWriteItems" => self.transact_write_items(request),
+            "BatchGetItem" => self.batch_get_item(request),
+            "Query" => self.query(request),
             _ => bail!("{operation} is not served here"),
         }
     }
@@ -61,9 +56,9 @@ impl Tables {
     }
 
     fn put_item(&mut self, request: &Value) -> anyhow::Result<Reply> {
-        let Write { key, item } = write_of(request)?;
+        let item = request.get("Item").and_then(Value::as_object).context("a put has an item")?.clone();
+        let key = (table_of(request)?, key_of(&item));
         let present = self.items.get(&key);
-        let units = write_units(&item);
         if !is_met(request, present)? {
             // Charged by the larger one, and nothing in the index.
             self.units.write += present.map_or(1, |present| kilobytes(size(present)));
@@ -71,16 +66,39 @@ impl Tables {
                 request.get("ReturnValuesOnConditionCheckFailure").and_then(Value::as_str) == Some("ALL_OLD");
             return Ok(condition_failed(present.filter(|_| wants_item)));
         }
-        self.units.write += units;
+        self.units.write += write_units(&item);
         self.items.insert(key, item);
         Ok(Reply::ok(json!({})))
     }
 
     fn get_item(&mut self, request: &Value) -> anyhow::Result<Reply> {
         let item = self.items.get(&asked_for(request)?);
-        let four_kilobytes = item.map_or(1, |item| kilobytes(size(item)).div_ceil(4));
-        self.units.read += four_kilobytes;
+        self.units.read += read_units(item.map_or(0, size));
         Ok(Reply::ok(item.map_or_else(|| json!({}), |item| json!({ "Item": item }))))
+    }
+
+    /// Each item is charged by itself, and so is each key without an item.
+    fn batch_get_item(&mut self, request: &Value) -> anyhow::Result<Reply> {
+        let tables = request.get("RequestItems").and_then(Value::as_object).context("a batch names its tables")?;
+        let mut responses = Item::new();
+        for (table, request) in tables {
+            let keys = request.get("Keys").and_then(Value::as_array).context("a batch has keys")?;
+            let keys = keys.iter().filter_map(Value::as_object).map(|key| (table.clone(), key_of(key)));
+            let found: Vec<_> = keys.map(|key| self.items.get(&key)).collect();
+            self.units.read += found.iter().map(|item| read_units(item.map_or(0, size))).sum::<u64>();
+            responses.insert(table.clone(), json!(found.into_iter().flatten().collect::<Vec<_>>()));
+        }
+        Ok(Reply::ok(json!({ "Responses": responses, "UnprocessedKeys": {} })))
+    }
+
+    /// The items of one partition, which are charged together.
+    fn query(&mut self, request: &Value) -> anyhow::Result<Reply> {
+        let partition = (table_of(request)?, Placeholders::of(request).value(":pk")?.to_string());
+        let is_in_partition = |key: &(String, String)| key.0 == partition.0 && key.1.starts_with(&partition.1);
+        let items = self.items.range(partition.clone()..).take_while(|(key, _)| is_in_partition(key));
+        let items: Vec<&Item> = items.map(|(_, item)| item).collect();
+        self.units.read += read_units(items.iter().map(|item| size(item)).sum());
+        Ok(Reply::ok(json!({ "Items": items, "Count": items.len() })))
     }
 
     fn update_item(&mut self, request: &Value) -> anyhow::Result<Reply> {
@@ -102,41 +120,13 @@ impl Tables {
             item.insert(name.to_owned(), placeholders.value(value.trim())?.clone());
         }
         self.units.write += write_units(&item);
-        let attributes = json!({ "Attributes": item });
         self.items.insert(key, item);
-        let wants_attributes = request.get("ReturnValues").and_then(Value::as_str) == Some("ALL_NEW");
-        Ok(Reply::ok(if wants_attributes { attributes } else { json!({}) }))
+        Ok(Reply::ok(json!({})))
     }
 
     fn delete_item(&mut self, request: &Value) -> anyhow::Result<Reply> {
         let deleted = self.items.remove(&asked_for(request)?);
         self.units.write += deleted.map_or(1, |item| write_units(&item));
-        Ok(Reply::ok(json!({})))
-    }
-
-    fn transact_write_items(&mut self, request: &Value) -> anyhow::Result<Reply> {
-        let puts = request.get("TransactItems").and_then(Value::as_array).context("a transaction has items")?;
-        let puts: Vec<&Value> =
-            puts.iter().map(|write| write.get("Put").context("only Put is served here")).collect::<Result<_, _>>()?;
-        let mut writes = Vec::with_capacity(puts.len());
-        let mut reasons = Vec::with_capacity(puts.len());
-        for put in puts {
-            let write = write_of(put)?;
-            let code = if is_met(put, self.items.get(&write.key))? { "None" } else { "ConditionalCheckFailed" };
-            // Each write of a transaction is charged twice.
-            self.units.write += kilobytes(size(&write.item)) * 2;
-            reasons.push(json!({ "Code": code }));
-            writes.push(write);
-        }
-        if reasons.iter().any(|reason| reason.get("Code").and_then(Value::as_str) != Some("None")) {
-            let mut reply = Reply::error("TransactionCanceledException", "Transaction cancelled");
-            reply.insert("CancellationReasons", Value::from(reasons));
-            return Ok(reply);
-        }
-        for Write { key, item } in writes {
-            self.units.write += index_units(&item);
-            self.items.insert(key, item);
-        }
         Ok(Reply::ok(json!({})))
     }
 }
@@ -160,11 +150,6 @@ fn table_of(request: &Value) -> anyhow::Result<String> {
     Ok(request.get("TableName").and_then(Value::as_str).context("a request names its table")?.to_owned())
 }
 
-fn write_of(put: &Value) -> anyhow::Result<Write> {
-    let item = put.get("Item").and_then(Value::as_object).context("a put has an item")?.clone();
-    Ok(Write { key: (table_of(put)?, key_of(&item)), item })
-}
-
 fn asked_for(request: &Value) -> anyhow::Result<(String, String)> {
     let key = request.get("Key").and_then(Value::as_object).context("a request has a key")?;
     Ok((table_of(request)?, key_of(key)))
@@ -176,13 +161,14 @@ fn key_of(item: &Item) -> String {
     names.iter().filter_map(|name| item.get(*name)).map(Value::to_string).collect()
 }
 
+/// The index `by-day` holds the keys of what has a day.
 fn write_units(item: &Item) -> u64 {
-    kilobytes(size(item)) + index_units(item)
+    kilobytes(size(item)) + u64::from(item.contains_key("day"))
 }
 
-/// The index `by-day` holds the keys of what has a day.
-fn index_units(item: &Item) -> u64 {
-    u64::from(item.contains_key("day"))
+/// Those of a consistent read of so many bytes.
+fn read_units(bytes: u64) -> u64 {
+    kilobytes(bytes).div_ceil(4)
 }
 
 fn kilobytes(bytes: u64) -> u64 {
@@ -235,23 +221,6 @@ mod tests {
     }
 
     #[test]
-    fn a_transaction_is_all_or_nothing() {
-        let mut tables = Tables::default();
-        tables.answer("PutItem", &put("a", "attribute_not_exists(pk)")).unwrap();
-        let both = |a: &str, b: &str| {
-            json!({ "TransactItems": [
-            { "Put": put(a, "attribute_not_exists(pk)") }, { "Put": put(b, "attribute_not_exists(pk)") },
-        ] })
-        };
-        let reply = tables.answer("TransactWriteItems", &both("b", "a")).unwrap();
-        let codes: Vec<&Value> =
-            reply.body["CancellationReasons"].as_array().unwrap().iter().map(|reason| &reason["Code"]).collect();
-        assert_eq!((tables.count("events"), codes), (1, vec![&json!("None"), &json!("ConditionalCheckFailed")]));
-        assert_eq!(tables.answer("TransactWriteItems", &both("b", "c")).unwrap().status, 200);
-        assert_eq!(tables.count("events"), 3);
-    }
-
-    #[test]
     fn an_update_sets_what_it_names() {
         let mut tables = Tables::default();
         let key = json!({ "id": { "S": "x" } });
@@ -268,9 +237,23 @@ mod tests {
     }
 
     #[test]
+    fn a_batch_has_what_is_there_and_is_charged_for_the_rest_too() {
+        let mut tables = Tables::default();
+        tables.answer("PutItem", &put("a", "attribute_not_exists(pk)")).unwrap();
+        let key = |subject: &str| json!({ "pk": { "S": subject }, "sk": { "S": "e" } });
+        let batch = json!({ "RequestItems": { "events": { "Keys": [key("a"), key("b")], "ConsistentRead": true } } });
+        let got = tables.answer("BatchGetItem", &batch).unwrap();
+        let found = got.body["Responses"]["events"].as_array().unwrap();
+        assert_eq!((found.len(), &found[0]["pk"]["S"], tables.units.read), (1, &json!("a"), 2));
+        let query = json!({ "TableName": "events", "ExpressionAttributeValues": { ":pk": { "S": "a" } } });
+        assert_eq!(tables.answer("Query", &query).unwrap().body["Items"], json!(found));
+    }
+
+    #[test]
     fn an_item_is_as_large_as_its_names_and_values() {
         let item = json!({ "ab": { "S": "cde" }, "n": { "N": "1234" }, "b": { "B": BASE64.encode([0; 10]) }, "t": { "BOOL": true } });
         assert_eq!(size(item.as_object().unwrap()), 2 + 3 + 1 + 3 + 1 + 10 + 1 + 1);
         assert_eq!((kilobytes(0), kilobytes(1024), kilobytes(1025)), (1, 1, 2));
+        assert_eq!((read_units(0), read_units(4096), read_units(4097)), (1, 1, 2));
     }
 }

@@ -82,7 +82,7 @@ impl Bench<'_> {
         let mut fresh = Vec::new();
         for outcome in &subject.outcomes {
             let events = match outcome {
-                Outcome::Duplicate => fresh.clone(),
+                Outcome::Repeat => fresh.clone(),
                 outcome => self.events(subject, *outcome, amount.events).await?,
             };
             let batch = instance.measured(*outcome, &events).await;
@@ -147,7 +147,7 @@ impl Instance<'_> {
     /// Nothing is measured of a function that does not do its work.
     fn check_kept(&self, outcome: Outcome, events: usize, kept: usize) -> anyhow::Result<()> {
         let is_provider = self.subject.kind == Kind::Function && self.subject.outcomes.contains(&Outcome::Unrecognized);
-        let is_kept = matches!(outcome, Outcome::Fresh | Outcome::Unrecognized);
+        let is_kept = outcome != Outcome::Refused;
         if is_provider {
             ensure!(if is_kept { kept >= events } else { kept == 0 }, "of {events} events, it kept {kept}");
         }

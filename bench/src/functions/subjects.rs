@@ -50,12 +50,18 @@ pub(crate) struct Subject {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Tables {
     pub(crate) events: &'static str,
+    pub(crate) verifications: &'static str,
     pub(crate) expectations: &'static str,
     pub(crate) idempotency: &'static str,
 }
 
 /// The tables of all runs.
-pub(crate) const TABLES: Tables = Tables { events: "events", expectations: "expectations", idempotency: "idempotency" };
+pub(crate) const TABLES: Tables = Tables {
+    events: "events",
+    verifications: "verifications",
+    expectations: "expectations",
+    idempotency: "idempotency",
+};
 
 /// The gateway whose tokens are trusted.
 pub(crate) const ISSUER: &str = "https://wallet-gateway.example.com";
@@ -80,7 +86,7 @@ const PEERS: [(&str, &str); 4] = [
 
 /// Everything there is to measure, with the binaries in this folder.
 pub(crate) fn all(root: &Path, binaries: &Path) -> anyhow::Result<Vec<Subject>> {
-    use Outcome::{Alone, Duplicate, Fresh, Refused, Unrecognized};
+    use Outcome::{Alone, Fresh, Refused, Repeat, Unrecognized};
     let samples = Sample::all(root)?;
     let mut subjects = Vec::new();
     let function = |name: &str, source, outcomes: &[Outcome]| Subject {
@@ -100,11 +106,12 @@ pub(crate) fn all(root: &Path, binaries: &Path) -> anyhow::Result<Vec<Subject>> 
         };
         let by_outcome =
             BTreeMap::from([(Fresh, find(fresh)?), (Refused, find(refused)?), (Unrecognized, find(unrecognized)?)]);
-        subjects.push(function(name, Source::Samples(by_outcome), &[Fresh, Duplicate, Refused, Unrecognized]));
+        subjects.push(function(name, Source::Samples(by_outcome), &[Fresh, Repeat, Refused, Unrecognized]));
     }
     subjects.push(function("publisher", Source::Stream, &[Fresh, Alone]));
-    subjects.push(function("spill-drain", Source::Spilled, &[Fresh, Duplicate]));
+    subjects.push(function("spill-drain", Source::Spilled, &[Fresh, Repeat]));
     subjects.push(function("expectations", Source::Announcements, &[Fresh, Refused]));
+    subjects.push(function("verifications", Source::Questions, &[Fresh]));
 
     let of_function = |subjects: &[Subject], name: &str| {
         subjects.iter().find(|subject| subject.name == name).cloned().with_context(|| format!("there is no {name}"))
@@ -112,8 +119,8 @@ pub(crate) fn all(root: &Path, binaries: &Path) -> anyhow::Result<Vec<Subject>> 
     let (verifyvasp, wallet) = (of_function(&subjects, "verifyvasp")?, of_function(&subjects, "wallet-verification")?);
     for (name, binary, like, outcomes) in [
         ("hello", "floor-hello", &verifyvasp, &[Fresh][..]),
-        ("put-item", "floor-put-item", &verifyvasp, &[Fresh, Duplicate]),
-        ("get-put-item", "floor-put-item", &wallet, &[Fresh, Duplicate]),
+        ("put-item", "floor-put-item", &verifyvasp, &[Fresh, Repeat]),
+        ("get-put-item", "floor-put-item", &wallet, &[Fresh, Repeat]),
     ] {
         let file = binaries.join(binary);
         let program = Program { file: file.clone(), arguments: Vec::new() };
@@ -131,7 +138,7 @@ pub(crate) fn all(root: &Path, binaries: &Path) -> anyhow::Result<Vec<Subject>> 
                 arguments: vec![language.to_owned(), name.to_owned()],
             },
             artifact: root.join("target/peers").join(language).join("package").join(name),
-            outcomes: vec![Fresh, Duplicate, Refused],
+            outcomes: vec![Fresh, Repeat, Refused],
             ..like.clone()
         });
     }
@@ -164,6 +171,7 @@ impl Subject {
             ("LANG", "en_US.UTF-8".to_owned()),
             ("TZ", ":UTC".to_owned()),
             ("EVENTS_TABLE", TABLES.events.to_owned()),
+            ("VERIFICATIONS_TABLE", TABLES.verifications.to_owned()),
             ("IDEMPOTENCY_TABLE", TABLES.idempotency.to_owned()),
             ("VERIFICATION_QUEUE_URL", queue("verification-events.fifo")),
             ("DELIVERY_QUEUE_URL", queue("delivery-requests")),
@@ -197,7 +205,7 @@ impl Subject {
         match self.source {
             Source::Stream if outcome == Outcome::Alone => 1,
             Source::Stream | Source::Spilled => 10,
-            Source::Samples(_) | Source::Announcements => 1,
+            Source::Samples(_) | Source::Announcements | Source::Questions => 1,
         }
     }
 }

@@ -11,7 +11,7 @@ use cli::{
     sample::Sample,
     wallet::{Announcement, Issuer},
 };
-use model::{Expectation, MemoryStore, Request, Retention, SecretPair, StoredEvent, Timestamp};
+use model::{Course, MemoryStore, Request, Retention, SecretPair, StoredEvent, Subject};
 use serde::Serialize;
 use serde_json::{Value, json};
 use verifyvasp::VerifyVasp;
@@ -24,8 +24,8 @@ use super::{condition::Item, stub::Stub, subjects::Tables};
 pub(crate) enum Outcome {
     /// It is new.
     Fresh,
-    /// It came before.
-    Duplicate,
+    /// It is the same as one before. A function stores it as another event, the drain finds it in the table, and a peer does nothing.
+    Repeat,
     /// It is not authentic.
     Refused,
     /// It is not understood.
@@ -40,7 +40,7 @@ impl Outcome {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Fresh => "fresh",
-            Self::Duplicate => "duplicate",
+            Self::Repeat => "repeat",
             Self::Refused => "refused",
             Self::Unrecognized => "unrecognized",
             Self::Alone => "alone",
@@ -64,6 +64,8 @@ pub(crate) enum Source {
     Samples(BTreeMap<Outcome, Sample>),
     /// Announcements of codes.
     Announcements,
+    /// Questions where a verification stands.
+    Questions,
     /// Records of the events table's stream.
     Stream,
     /// Messages of the spill queue.
@@ -107,6 +109,11 @@ impl Workload {
                     Invocation { event, status: Some(sample.expect.status) }
                 }
                 Source::Announcements => self.announcement(outcome),
+                Source::Questions => {
+                    let (question, row) = self.question().await?;
+                    stub.services.with_tables(|all| all.insert(tables.verifications, row));
+                    question
+                }
                 Source::Stream => {
                     let records = if outcome == Outcome::Alone { 1 } else { BATCH };
                     self.stream(records).await?
@@ -141,22 +148,37 @@ impl Workload {
             event.remove("expect");
             event.remove("wallet");
         }
-        Ok((event.to_string(), announcement.map(expectation).transpose()?))
+        Ok((event.to_string(), announcement.as_ref().map(expectation).transpose()?))
     }
 
     fn announcement(&self, outcome: Outcome) -> Invocation {
         let code = self.subject();
         let (body, status) = match outcome {
-            Outcome::Refused => (json!({ "code": " " }), 400),
-            _ => (json!({ "code": code, "state": code, "template_ids": ["1", "2"] }), 201),
+            Outcome::Refused => (json!({ "purpose": "verification", "code": " " }), 400),
+            _ => {
+                let announcement = json!({
+                    "purpose": "verification", "code": code, "state": code, "template_ids": ["1", "2"],
+                });
+                (announcement, 201)
+            }
         };
-        let event = json!({
-            "version": "2.0", "routeKey": "PUT /expectations/wallet", "rawPath": "/expectations/wallet",
-            "headers": { "content-type": "application/json", "user-agent": "example/1.0" },
-            "requestContext": { "http": { "method": "PUT", "path": "/expectations/wallet", "sourceIp": "192.0.2.1" } },
-            "body": body.to_string(), "isBase64Encoded": false,
-        });
+        let event = gateway_event("PUT", "/expectations/wallet", &json!({}), &body.to_string());
         Invocation { event: event.to_string(), status: Some(status) }
+    }
+
+    /// A question about a verification, and the row that answers it.
+    async fn question(&self) -> anyhow::Result<(Invocation, Item)> {
+        let event = self.stored().await?;
+        let (provider, subject) = (&event.provider, &event.subject);
+        let mut course = Course::default();
+        course.decide(&event, event.received_at);
+        let row = item(&json!({
+            "pk": format!("{provider}#{subject}"), "sk": event.track, "course": course, "version": 1,
+            "expires_at": course.expires_at(),
+        }))?;
+        let parameters = json!({ "provider": provider, "subject": subject });
+        let question = gateway_event("GET", &format!("/verifications/{provider}/{subject}"), &parameters, "");
+        Ok((Invocation { event: question.to_string(), status: Some(200) }, row))
     }
 
     async fn stream(&self, records: usize) -> anyhow::Result<Invocation> {
@@ -182,7 +204,7 @@ impl Workload {
         for n in 0..BATCH {
             let mut stored = self.stored().await?;
             let body = BASE64.encode(std::mem::take(&mut stored.body));
-            let spilled = json!({ "item": { "event": { "event": stored, "head": null } }, "body": body });
+            let spilled = json!({ "item": { "event": stored }, "body": body });
             messages.push(json!({
                 "messageId": n.to_string(), "receiptHandle": n.to_string(), "body": spilled.to_string(),
                 "attributes": { "ApproximateReceiveCount": "1" }, "messageAttributes": {}, "md5OfBody": "",
@@ -202,7 +224,7 @@ impl Workload {
         });
         let request = Request::new(body.to_string()).with_header("authorization", "Bearer local-verifyvasp-secret");
         let provider = VerifyVasp::new(SecretPair::new("local-verifyvasp-secret", None)?);
-        let receipt = model::receive(&provider, &MemoryStore::default(), &request, Timestamp::UNIX_EPOCH).await?;
+        let receipt = model::receive(&provider, &MemoryStore::default(), &request, runtime::now()).await?;
         if let Some(reason) = receipt.event.unrecognized() {
             bail!("an event that is made here is not understood: {reason}");
         }
@@ -210,9 +232,18 @@ impl Workload {
     }
 }
 
-fn expectation(announcement: Announcement) -> anyhow::Result<Item> {
-    let Announcement { code, state, template_ids, due_at } = announcement;
-    item(&Expectation::new(&code, state, template_ids, due_at, Timestamp::UNIX_EPOCH))
+fn expectation(announcement: &Announcement) -> anyhow::Result<Item> {
+    item(&announcement.expectation(Subject::new("announced-without-a-state")?, runtime::now())?)
+}
+
+/// A request as the gateway hands it over.
+fn gateway_event(method: &str, path: &str, parameters: &Value, body: &str) -> Value {
+    json!({
+        "version": "2.0", "routeKey": format!("{method} {path}"), "rawPath": path, "pathParameters": parameters,
+        "headers": { "content-type": "application/json", "user-agent": "example/1.0" },
+        "requestContext": { "http": { "method": method, "path": path, "sourceIp": "192.0.2.1" } },
+        "body": body, "isBase64Encoded": false,
+    })
 }
 
 /// Something as an item of a table, in DynamoDB's JSON.

@@ -155,8 +155,8 @@ pub(crate) mod tests {
     pub(crate) fn item(subject: &str, outcome: Outcome, second: i64) -> StoredEvent {
         let received_at = Timestamp::from_second(second).unwrap();
         serde_json::from_value(json!({
-            "pk": subject, "sk": format!("{subject}-{second}"), "provider": "example", "source": "/callbacks/example",
-            "kind": "example.verdict", "track": "verdict", "policy": "contradicts", "content": outcome, "outcome": outcome,
+            "pk": subject, "sk": format!("{:-<32}{subject}-{second}", outcome.as_str()), "provider": "example", "source": "/callbacks/example",
+            "kind": "example.verdict", "track": "verdict", "policy": "contradicts", "outcome": outcome,
             "final": matches!(outcome, Outcome::Approved | Outcome::Rejected), "reasons": [], "assurance": "shared_secret",
             "received_at": received_at, "details": {}, "body": [], "day": "1970-01-01#0", "expires_at": 10_000,
         }))

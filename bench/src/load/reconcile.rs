@@ -384,12 +384,13 @@ mod tests {
             self.found(subject).rows.get_mut("verdict").unwrap()
         }
 
-        fn message(&mut self, id: &str) -> &mut Message {
-            &mut self.received.iter_mut().find(|received| received.message.id == id).unwrap().message
+        /// The message of what was received about a subject in a second, such as `a-0`. What it says comes first in its id.
+        fn message(&mut self, name: &str) -> &mut Message {
+            &mut self.received.iter_mut().find(|received| received.message.id.ends_with(name)).unwrap().message
         }
 
-        fn lose_message(&mut self, id: &str) {
-            self.received.retain(|received| received.message.id != id);
+        fn lose_message(&mut self, name: &str) {
+            self.received.retain(|received| !received.message.id.ends_with(name));
         }
 
         fn reconcile(self) -> Reconciliation {
@@ -537,16 +538,19 @@ mod tests {
 
     #[test]
     fn a_message_is_one_that_its_row_published() {
-        let under_another_id = |id: &'static str| {
-            move |run: &mut Run| {
-                let mut received = run.received[1].clone();
-                received.message.id = id.to_owned();
-                run.received.push(received);
-            }
+        let under_another_id = |run: &mut Run, id: String| {
+            let mut received = run.received[1].clone();
+            received.message.id = id;
+            run.received.push(received);
         };
-        check(under_another_id("nobody's"), &[(Unexpected, "a")]);
+        check(|run| under_another_id(run, "nobody's".to_owned()), &[(Unexpected, "a")]);
         // That of the copy, of which nothing is published.
-        check(under_another_id("a-2"), &[(Unexpected, "a")]);
+        let of_the_copy = |run: &mut Run| {
+            let items = &run.found["a"].stored;
+            let copy = items.iter().find(|stored| stored.item.id.ends_with("a-2")).unwrap();
+            under_another_id(run, copy.item.id.clone());
+        };
+        check(of_the_copy, &[(Unexpected, "a")]);
     }
 
     #[test]

@@ -125,8 +125,9 @@ mod tests {
                     let outcome = OUTCOMES[rng.usize(..OUTCOMES.len())];
                     let is_final = outcome != Outcome::None && rng.bool();
                     let content = format!("{outcome:?} {is_final} {}", rng.bool());
+                    let id = format!("{content:-<32}{n}");
                     // Some are received in the same second.
-                    StoredEvent { policy, is_final, content, id: n.to_string(), ..item("a", outcome, n / 2) }
+                    StoredEvent { policy, is_final, id, ..item("a", outcome, n / 2) }
                 })
                 .collect();
             rng.shuffle(&mut callbacks);

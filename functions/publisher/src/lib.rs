@@ -282,7 +282,7 @@ mod tests {
     fn record(id: &str) -> Record {
         let event: StoredEvent = serde_json::from_value(serde_json::json!({
             "pk": id.split('-').next().unwrap(), "sk": id, "provider": "example", "source": "/callbacks/example",
-            "kind": "example.kind", "track": "kind", "policy": "reopens", "content": id, "outcome": "approved",
+            "kind": "example.kind", "track": "kind", "policy": "reopens", "outcome": "approved",
             "reasons": [], "assurance": "shared_secret", "received_at": "1970-01-01T00:00:00Z", "details": {},
             "body": [], "day": "1970-01-01#0", "expires_at": 200,
         }))

@@ -9,12 +9,12 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Outcome, StoreError, StoredEvent, Timestamp,
+    EventId, Outcome, StoreError, StoredEvent, Timestamp,
     stored::{is_false, milliseconds},
 };
 
 /// What a second, different final verdict on a [`Track`] means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Policy {
     /// The verification was reopened: the last verdict stands, and nothing is in conflict.
@@ -23,7 +23,15 @@ pub enum Policy {
     Corrects,
     /// The provider does not change its verdicts, so something is wrong: the last final verdict stands, but an approval
     /// beside a different one becomes a review.
+    #[default]
     Contradicts,
+}
+
+impl Policy {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+    pub(crate) fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// What has one verdict: together with provider and subject, the unit in which callbacks are compared.
@@ -100,8 +108,6 @@ pub struct Decision {
     pub id: String,
     /// Provider and kind.
     pub kind: String,
-    /// The digest of what the callback says. See [`StoredEvent::content`].
-    pub content: String,
     /// The callback's own verdict.
     pub outcome: Outcome,
     /// Whether that is final.
@@ -231,7 +237,7 @@ impl Course {
         let before = self.decisions.iter().rev().find(|d| d.place() < new.place() && d.counts_at(new.received_at));
         let after =
             self.decisions.iter().find(|d| d.place() > new.place() && new.counts_at(d.received_at) && d.counts());
-        [before, after].into_iter().flatten().any(|neighbour| neighbour.content == new.content)
+        [before, after].into_iter().flatten().any(|neighbour| neighbour.content() == new.content())
     }
 
     /// A password or link is delivered once, and not if it has expired or its recipient got a newer one.
@@ -243,7 +249,7 @@ impl Course {
             && !delivered.any(|d| {
                 let (earlier, later) = if d.place() < new.place() { (d, new) } else { (new, d) };
                 let is_superseded = d.place() > new.place();
-                is_superseded || (d.content == new.content && earlier.counts_at(later.received_at))
+                is_superseded || (d.content() == new.content() && earlier.counts_at(later.received_at))
             })
     }
 
@@ -268,7 +274,7 @@ impl Course {
             outcome: if late || !is_verdict { Outcome::None } else { after.outcome },
             sequence: 0,
             previous: Some(before.outcome).filter(|outcome| *outcome != Outcome::None),
-            repeated: others().any(|d| d.content == new.content),
+            repeated: others().any(|d| d.content() == new.content()),
             late,
             conflict: is_verdict && new.is_final && after.conflict,
         }
@@ -285,7 +291,9 @@ impl Course {
             // A repeat between two others of its content: without it, what comes between them is judged the same.
             let within_repeats = self.decisions.windows(3).position(|three| {
                 let [before, middle, after] = three else { return false };
-                middle.published.is_none() && before.content == middle.content && middle.content == after.content
+                middle.published.is_none()
+                    && before.content() == middle.content()
+                    && middle.content() == after.content()
             });
             let forgotten = within_repeats.map(|before| before + 1);
             // Else the oldest, but what final verdicts there were is remembered longest.
@@ -304,7 +312,6 @@ impl Decision {
         Self {
             id: event.id.clone(),
             kind: event.kind.clone(),
-            content: event.content.clone(),
             outcome: event.outcome,
             is_final: event.is_final,
             reasons: event.reasons.iter().take(Self::MAX_REASONS).cloned().collect(),
@@ -314,6 +321,11 @@ impl Decision {
             replaced: false,
             published: None,
         }
+    }
+
+    /// What the callback says, as a digest.
+    fn content(&self) -> &str {
+        EventId::content_of(&self.id)
     }
 
     /// The place in the course. An approval comes before what else was received in the same millisecond, so that it is

@@ -46,7 +46,8 @@ impl Outcome {
 }
 
 /// The provider's reference of a verification: the unit of order, and the partition key in the table.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Subject(String);
 
 /// A text cannot be a [`Subject`].
@@ -78,32 +79,40 @@ impl Subject {
     }
 }
 
+impl TryFrom<String> for Subject {
+    type Error = InvalidSubject;
+
+    fn try_from(reference: String) -> Result<Self, Self::Error> {
+        Self::new(reference)
+    }
+}
+
+impl From<Subject> for String {
+    fn from(subject: Subject) -> Self {
+        subject.0
+    }
+}
+
 /// Names one callback: the same callback gets the same id, however often and by whichever way it is recorded. A provider's
 /// repeat of it is another event, with an id of its own.
 ///
-/// 64 lowercase hexadecimal digits: a SHA-256 over provider, subject, content, the time of receipt, and a body that is
-/// stored in parts.
+/// 64 lowercase hexadecimal digits: 32 of the [content](Self::content_of), 16 of the milliseconds since 1970 when it was
+/// received, and 16 more of the content; of a body that is stored in parts, 16 of the body.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EventId(String);
 
 impl EventId {
-    fn derive(
-        provider: ProviderName,
-        subject: &Subject,
-        content: &Identity,
-        received_at: Timestamp,
-        body: &bytes::Bytes,
-    ) -> Self {
-        let mut fields = Fields::new();
-        fields.add(Some(provider.as_str()));
-        fields.add(Some(subject.as_str()));
-        fields.0.update(content.as_bytes());
-        fields.0.update(received_at.as_millisecond().to_be_bytes());
+    fn new(content: &Identity, received_at: Timestamp, body: &[u8]) -> Self {
         // Parts have the event's id in their keys. Two bodies with the same content must not share them.
-        if body.len() > Part::BYTES {
-            fields.0.update(Sha256::digest(body));
-        }
-        Self(hex(&fields.0.finalize()))
+        let large = (body.len() > Part::BYTES).then(|| Identity::of_bytes(body));
+        let rest = large.as_ref().map_or(&content.0[16..24], |body| &body.0[..8]);
+        Self(hex(&[&content.0[..16], &received_at.as_millisecond().to_be_bytes(), rest].concat()))
+    }
+
+    /// What the callback says, as a digest of 32 digits: equal for two callbacks about one verification that say the same.
+    #[must_use]
+    pub fn content_of(id: &str) -> &str {
+        id.get(..32).unwrap_or(id)
     }
 
     /// The id's text.
@@ -140,12 +149,12 @@ impl Identity {
         Self(Sha256::digest(body).into())
     }
 
-    /// The identity with one more field.
-    pub(crate) fn with_field(&self, field: &str) -> Self {
-        let mut fields = Fields::new();
-        fields.add(Some(field));
-        fields.0.update(self.0);
-        Self(fields.0.finalize().into())
+    /// The identity among those with other fields beside it.
+    pub(crate) fn within<const N: usize>(&self, fields: [&str; N]) -> Self {
+        let mut digest = Fields::new();
+        fields.into_iter().for_each(|field| digest.add(Some(field)));
+        digest.0.update(self.0);
+        Self(digest.0.finalize().into())
     }
 
     pub(crate) fn as_bytes(&self) -> &[u8] {
@@ -336,7 +345,6 @@ impl Unrecognized {
 #[derive(Clone)]
 pub struct Event {
     pub(crate) id: EventId,
-    pub(crate) content: Identity,
     pub(crate) track: String,
     pub(crate) policy: Policy,
     pub(crate) is_final: bool,
@@ -379,10 +387,9 @@ impl Event {
             }
         };
         let kind = format!("{}.{}", P::NAME, parsed.kind);
-        let content = parsed.identity.with_field(parsed.kind);
+        let content = parsed.identity.within([P::NAME.as_str(), parsed.kind, parsed.subject.as_str()]);
         Self {
-            id: EventId::derive(P::NAME, &parsed.subject, &content, received_at, verified.body()),
-            content,
+            id: EventId::new(&content, received_at, verified.body()),
             track: parsed.track,
             policy: parsed.policy,
             is_final: parsed.is_final,

@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::{Assurance, Details, Event, Outcome, Policy, Provider, Timestamp, Verified};
+use crate::{Assurance, Details, Event, EventId, Outcome, Policy, Provider, Timestamp, Verified};
 
 /// An event as the events table holds it. Each field is an attribute of the same name.
 ///
@@ -25,10 +25,9 @@ pub struct StoredEvent {
     pub kind: String,
     /// The track of the verification that it is about (S), such as `process-status` or `issuance/2`.
     pub track: String,
-    /// What a second final verdict on the track means (S).
+    /// What a second final verdict on the track means (S); absent where it contradicts the first.
+    #[serde(default, skip_serializing_if = "Policy::is_default")]
     pub policy: Policy,
-    /// The digest of what the callback says (S, 32 hexadecimal digits): two that say the same have the same.
-    pub content: String,
     /// To whom something is to be delivered (S, 32 hexadecimal digits of a digest); absent where nothing is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recipient: Option<String>,
@@ -150,7 +149,6 @@ impl StoredEvent {
             kind: event.kind.clone(),
             track: event.track.clone(),
             policy: event.policy,
-            content: event.content.short(),
             recipient: event.recipient.map(|recipient| recipient.short()),
             outcome: event.outcome,
             is_final: event.is_final,
@@ -214,6 +212,12 @@ impl StoredEvent {
         self.body = parts.into_iter().flat_map(|part| part.body).collect();
         self.parts = None;
         self
+    }
+
+    /// What the callback says, as a digest of 32 hexadecimal digits. See [`EventId::content_of`].
+    #[must_use]
+    pub fn content(&self) -> &str {
+        EventId::content_of(&self.id)
     }
 
     /// Whether it is an instruction to deliver a password or a link, rather than a verdict.

@@ -18,8 +18,8 @@ fn event(says: &str, second: i64) -> StoredEvent {
     };
     let received_at = Timestamp::from_second(second).unwrap();
     serde_json::from_value(json!({
-        "pk": "s", "sk": format!("{says}@{second}"), "provider": "example", "source": "/callbacks/example",
-        "kind": "example.kind", "track": "kind", "policy": "reopens", "content": says, "outcome": outcome,
+        "pk": "s", "sk": format!("{says:-<32}@{second}"), "provider": "example", "source": "/callbacks/example",
+        "kind": "example.kind", "track": "kind", "policy": "reopens", "outcome": outcome,
         "final": is_final, "reasons": [], "assurance": "shared_secret", "received_at": received_at, "details": {},
         "body": [], "day": "1970-01-01#0", "expires_at": second + 1000,
     }))
@@ -31,8 +31,7 @@ fn delivery(says: &str, to: &str, second: i64, life: i64) -> StoredEvent {
     StoredEvent {
         perishable: true,
         recipient: Some(to.to_owned()),
-        content: format!("{says} to {to}"),
-        id: format!("{says}@{second} to {to}"),
+        id: format!("{:-<32}@{second}", format!("{says} to {to}")),
         expires_at: second + life,
         ..event("-", second)
     }
@@ -192,7 +191,7 @@ fn what_has_expired_no_longer_counts() {
 #[test]
 fn an_event_that_is_read_again_replaces_what_was_not_understood() {
     let mut course = Course::default();
-    let again = StoredEvent { replaces: Some("?@1".to_owned()), ..event("R", 1) };
+    let again = StoredEvent { replaces: Some(event("?", 1).id), ..event("R", 1) };
     let published = decide(&mut course, &[event("?", 1), again, event("?", 2)]);
     // The last one is no repeat of the first: that is a rejection now.
     let outcomes: Vec<_> =
