@@ -66,7 +66,7 @@ pub enum By {
 pub struct ExpectedEvent {
     /// Provider and kind.
     pub kind: String,
-    /// The provider's reference.
+    /// The provider's reference. [`Sample::ANNOUNCED`] if it is made when the code is announced.
     pub subject: String,
     /// The verdict.
     pub outcome: Outcome,
@@ -181,6 +181,9 @@ pub async fn secrets(stack: &Stack, connections: &Connections) -> anyhow::Result
 }
 
 impl Sample {
+    /// What a file has for the subject of a wallet's callback whose code is announced without a state.
+    pub const ANNOUNCED: &str = "<subject>";
+
     /// Every sample of the project, ordered by function and name.
     ///
     /// # Errors
@@ -318,19 +321,28 @@ impl Sample {
         Ok(self)
     }
 
+    /// The sample with this subject, if it is one that is made when its code is announced.
+    #[must_use]
+    pub fn with_announced_subject(mut self, subject: &str) -> Self {
+        if let Some(event) = self.expect.event.as_mut().filter(|event| event.subject == Self::ANNOUNCED) {
+            subject.clone_into(&mut event.subject);
+        }
+        self
+    }
+
     /// The sample as it can be sent to this stack: with its tokens signed, and its code announced.
     ///
     /// # Errors
     /// If the stack is not local, where there is anything to sign, or nothing can be announced to it.
     pub async fn prepared(
-        self,
+        mut self,
         http: &reqwest::Client,
         stack: &Stack,
         connections: &Connections,
     ) -> anyhow::Result<Self> {
         if let Some(announcement) = self.announcement() {
             match wallet::announce(http, stack, connections, announcement).await? {
-                (200 | 201, _) => {}
+                (200 | 201, answer) => self = self.with_announced_subject(&wallet::announced_subject(&answer)?),
                 (status, answer) => bail!("the announcement for {} was answered {status}: {answer}", self.name()),
             }
         }

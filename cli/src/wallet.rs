@@ -6,6 +6,7 @@ use anyhow::{Context as _, anyhow};
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use model::{Expectation, InvalidSubject, Purpose, Subject, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -157,6 +158,8 @@ pub struct Preparation {
 /// The body of `PUT /expectations/wallet`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Announcement {
+    /// What was begun with init.
+    pub purpose: Purpose,
     /// The code that init returned.
     pub code: String,
     /// The state that was given to init.
@@ -167,7 +170,18 @@ pub struct Announcement {
     pub template_ids: Vec<String>,
     /// When the callback is due.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub due_at: Option<model::Timestamp>,
+    pub due_at: Option<Timestamp>,
+}
+
+impl Announcement {
+    /// What is expected after this announcement. Without a state, its events have this subject.
+    ///
+    /// # Errors
+    /// If the state is too long for a subject.
+    pub fn expectation(&self, subject: Subject, now: Timestamp) -> Result<Expectation, InvalidSubject> {
+        let expectation = Expectation::new(&self.code, self.purpose, subject, now).with_state(self.state.clone())?;
+        Ok(expectation.with_template_ids(self.template_ids.clone()).with_due_at(self.due_at))
+    }
 }
 
 /// A token to be signed.
@@ -240,4 +254,18 @@ pub async fn announce(
     let response = request.body(body).send().await.context("failed to announce what is expected")?;
     let status = response.status().as_u16();
     Ok((status, response.text().await.context("failed to read the answer to an announcement")?))
+}
+
+/// The subject that an answer to an announcement has: that of the callback's events.
+///
+/// # Errors
+/// If it has none.
+pub(crate) fn announced_subject(answer: &str) -> anyhow::Result<String> {
+    #[derive(Deserialize)]
+    struct Expected {
+        subject: String,
+    }
+    let Expected { subject } = serde_json::from_str(answer)
+        .with_context(|| format!("the answer to an announcement has no subject: {answer}"))?;
+    Ok(subject)
 }

@@ -1,4 +1,4 @@
-//! Tokens that somebody made up, and issuers whose keys come and go.
+//! Codes that are used for what they were not announced for, tokens that somebody made up, and issuers whose keys come and go.
 
 use std::{
     sync::{
@@ -24,11 +24,16 @@ use base64::{
 };
 use jiff::SignedDuration;
 use jsonwebtoken::Algorithm;
-use model::Timestamp;
+use model::{
+    Course, CourseKey, Expectation, Expectations as _, MemoryExpectations, MemoryStore, Outcome, Purpose, Refusal,
+    Rejection, Request, StoredEvent, Subject, Timestamp,
+};
 use runtime::{Cached, Error, LookUp};
 use serde_json::{Value, json};
 use tests::local_time;
+use wallet_issuance::WalletIssuance;
 use wallet_verification::{
+    WalletVerification,
     issuers::{PinnedIssuer, TrustedIssuers, verify_again},
     keys::KeySet,
     token::Untrusted,
@@ -124,7 +129,12 @@ fn jwks_url(issuer: &str) -> String {
 }
 
 fn pinned(issuer: &str, algorithms: &[Algorithm]) -> PinnedIssuer {
-    PinnedIssuer { issuer: issuer.to_owned(), jwks_url: jwks_url(issuer), algorithms: algorithms.to_vec() }
+    PinnedIssuer {
+        issuer: issuer.to_owned(),
+        jwks_url: jwks_url(issuer),
+        algorithms: algorithms.to_vec(),
+        audience: None,
+    }
 }
 
 fn trusted_issuers() -> TrustedIssuers<Fixed> {
@@ -191,6 +201,234 @@ fn verify(token: &str) -> Result<(), Untrusted> {
     runtime.block_on(trusted_issuers().verify(token, local_time())).map(|_| ())
 }
 
+/// What is announced under a code: for this purpose and template 1, without a state, so that its subject is `announced`.
+fn announced(code: &str, purpose: Purpose) -> Expectation {
+    let subject = Subject::new("announced").unwrap();
+    Expectation::new(code, purpose, subject, local_time()).with_template_ids(vec!["1".to_owned()])
+}
+
+/// What a callback under this code says: to the route of verifications that template 1 was presented, or not; to that of issuances that it was
+/// issued, or not.
+fn callback(route: Purpose, code: &str, is_good: bool) -> Value {
+    match route {
+        Purpose::Verification => {
+            let status = if is_good { "COMPLETED" } else { "FAILED" };
+            let token = own(&header("ES256", "ec"), &claims(ISSUER));
+            json!({ "code": code, "tokens": { "1": { "token": token, "status": status } } })
+        }
+        Purpose::Issuance => {
+            let status = if is_good { "Issued" } else { "Rejected" };
+            json!({ "code": code, "template_id": 1, "status": status, "completed": true })
+        }
+    }
+}
+
+/// What becomes of a callback at this time, if this was announced.
+fn receive(route: Purpose, announced: &Expectation, body: &Value, now: Timestamp) -> Result<StoredEvent, Refusal> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    runtime.block_on(async {
+        let (expectations, store) = (MemoryExpectations::default(), MemoryStore::default());
+        expectations.register(announced, local_time()).await.unwrap();
+        let request = Request::new(body.to_string());
+        let received = match route {
+            Purpose::Verification => {
+                let provider = WalletVerification::new(expectations, trusted_issuers());
+                model::receive(&provider, &store, &request, now).await
+            }
+            Purpose::Issuance => model::receive(&WalletIssuance::new(expectations), &store, &request, now).await,
+        };
+        match received {
+            Ok(_) => Ok(store.events().remove(0)),
+            Err(Rejection::NotAuthentic(refusal)) => Err(refusal),
+            Err(error) => panic!("{error}"),
+        }
+    })
+}
+
+const PURPOSES: [Purpose; 2] = [Purpose::Verification, Purpose::Issuance];
+
+#[test]
+fn a_code_is_good_for_its_purpose_only() {
+    for purpose in PURPOSES {
+        for route in PURPOSES {
+            let received = receive(route, &announced("a", purpose), &callback(route, "a", true), local_time());
+            let expected = if route == purpose { Ok(Outcome::Approved) } else { Err(Refusal::Wrong) };
+            assert_eq!(received.map(|event| event.outcome), expected, "{purpose:?} {route:?}");
+        }
+    }
+}
+
+#[test]
+fn a_code_that_was_not_announced_or_has_expired_is_refused() {
+    for route in PURPOSES {
+        let announced = announced("a", route);
+        let last = Timestamp::from_second(announced.expires_at).unwrap();
+        for (code, now, is_accepted) in [
+            ("a", local_time(), true),
+            ("b", local_time(), false),
+            ("A", local_time(), false),
+            ("", local_time(), false),
+            ("a", last, true),
+            ("a", last + SignedDuration::from_secs(1), false),
+            ("a", last + SignedDuration::from_hours(48), false),
+        ] {
+            let received = receive(route, &announced, &callback(route, code, false), now);
+            let expected = if is_accepted { Ok(Outcome::Failed) } else { Err(Refusal::Wrong) };
+            assert_eq!(received.map(|event| event.outcome), expected, "{route:?} {code:?} {now}");
+        }
+    }
+}
+
+#[test]
+fn another_state_than_the_announced_one_is_refused() {
+    for route in PURPOSES {
+        let announced = announced("a", route).with_state(Some("s".to_owned())).unwrap();
+        for state in [json!("S"), json!("s "), json!("none"), json!(""), json!(null), json!(0)] {
+            let body = with(callback(route, "a", true), "state", state.clone());
+            assert_eq!(receive(route, &announced, &body, local_time()), Err(Refusal::Wrong), "{route:?} {state}");
+        }
+        assert_eq!(receive(route, &announced, &callback(route, "a", true), local_time()), Err(Refusal::Wrong));
+        let body = with(callback(route, "a", true), "state", json!("s"));
+        assert_eq!(receive(route, &announced, &body, local_time()).unwrap().subject, "s");
+    }
+}
+
+#[test]
+fn without_an_announced_state_the_caller_does_not_choose_the_subject() {
+    for route in PURPOSES {
+        for state in
+            [json!("another"), json!("announced2"), json!("none"), json!(""), json!(null), json!("x".repeat(2000))]
+        {
+            let understood = callback(route, "a", true);
+            let (mut not_understood, mut of_another_shape) = (understood.clone(), understood.clone());
+            for field in ["tokens", "status"] {
+                not_understood.as_object_mut().unwrap().remove(field);
+            }
+            (of_another_shape["tokens"], of_another_shape["template_id"]) = (json!([]), json!([]));
+            for body in [understood, not_understood, of_another_shape] {
+                let body = with(body, "state", state.clone());
+                let event = receive(route, &announced("a", route), &body, local_time()).unwrap();
+                assert_eq!(event.subject, "announced", "{route:?} {body}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_issuance_of_a_template_that_was_not_announced_is_no_approval() {
+    let two = announced("a", Purpose::Issuance).with_template_ids(vec!["1".to_owned(), "2".to_owned()]);
+    let none = announced("a", Purpose::Issuance).with_template_ids(Vec::new());
+    let check = |announced: &Expectation, template: Value, expected: Outcome| {
+        let body = with(callback(Purpose::Issuance, "a", true), "template_id", template.clone());
+        let event = receive(Purpose::Issuance, announced, &body, local_time()).unwrap();
+        assert_eq!(event.outcome, expected, "{template}");
+        let unrecognized = (expected == Outcome::None).then_some("template_not_announced");
+        assert_eq!(event.unrecognized.as_deref(), unrecognized, "{template}");
+        let template = template.as_str().map_or_else(|| template.to_string(), str::to_owned);
+        assert_eq!((event.subject.as_str(), event.track), ("announced", format!("issuance/{template}")));
+    };
+    for template in [json!(1), json!("1"), json!(2)] {
+        check(&two, template.clone(), Outcome::Approved);
+        // A service that writes the table itself may have left them out.
+        check(&none, template, Outcome::None);
+    }
+    for template in [json!(99), json!("99"), json!("1 "), json!("01"), json!(1.0), json!(12), json!(true), json!("1,2")]
+    {
+        check(&two, template, Outcome::None);
+    }
+}
+
+#[test]
+fn an_issuance_is_approved_when_it_is_completed_and_not_before() {
+    for (status, completed, outcome, reasons, is_final) in [
+        ("Issued", true, Outcome::Approved, &[][..], true),
+        ("Issued", false, Outcome::Pending, &[], false),
+        ("Rejected", false, Outcome::Pending, &["Rejected"], false),
+        ("Rejected", true, Outcome::Failed, &["Rejected"], true),
+    ] {
+        let body = json!({ "code": "a", "template_id": 1, "status": status, "completed": completed });
+        let event = receive(Purpose::Issuance, &announced("a", Purpose::Issuance), &body, local_time()).unwrap();
+        assert_eq!((event.outcome, event.is_final), (outcome, is_final), "{body}");
+        assert_eq!(event.reasons, reasons, "{body}");
+    }
+}
+
+/// Decides about events in this order, and returns where their one track stands then, whether it is in conflict, and the last verdict that
+/// consumers heard.
+#[track_caller]
+fn stands_after(events: &[&StoredEvent]) -> (Outcome, bool, Outcome) {
+    let mut course = Course::default();
+    let published = events.iter().filter_map(|event| {
+        assert_eq!(CourseKey::of(event), CourseKey::of(events[0]));
+        course.decide(event, local_time()).published
+    });
+    let heard =
+        published.filter(|published| published.outcome != Outcome::None).max_by_key(|published| published.sequence);
+    let heard = heard.unwrap().outcome;
+    let standing = course.standing(local_time());
+    (standing.outcome, standing.conflict, heard)
+}
+
+#[test]
+fn a_second_verdict_under_a_code_is_a_conflict_and_never_an_approval() {
+    for route in PURPOSES {
+        // Each says that it is about another verification. Without an announced state, that counts for nothing.
+        let received = |is_good, state: &str, minute: i64| {
+            let body = with(callback(route, "a", is_good), "state", json!(state));
+            let now = local_time() + SignedDuration::from_mins(minute);
+            receive(route, &announced("a", route), &body, now).unwrap()
+        };
+        let (failed, completed) = (received(false, "one", 0), received(true, "another", 1));
+        for events in [[&failed, &completed], [&completed, &failed]] {
+            assert_eq!(stands_after(&events), (Outcome::Review, true, Outcome::Review), "{route:?}");
+        }
+        let (completed, failed) = (received(true, "one", 0), received(false, "another", 1));
+        for events in [[&failed, &completed], [&completed, &failed]] {
+            assert_eq!(stands_after(&events), (Outcome::Failed, true, Outcome::Failed), "{route:?}");
+        }
+        // In the same millisecond, the approval is not the last word.
+        let (completed, failed) = (received(true, "one", 0), received(false, "another", 0));
+        for events in [[&failed, &completed], [&completed, &failed]] {
+            assert_eq!(stands_after(&events), (Outcome::Failed, true, Outcome::Failed), "{route:?}");
+        }
+        // The same once more is none of this.
+        let (completed, again) = (received(true, "one", 0), received(true, "another", 1));
+        for events in [[&again, &completed], [&completed, &again]] {
+            assert_eq!(stands_after(&events), (Outcome::Approved, false, Outcome::Approved), "{route:?}");
+        }
+    }
+}
+
+#[test]
+fn each_template_of_an_issuance_has_a_verdict_of_its_own() {
+    let announced = announced("a", Purpose::Issuance).with_template_ids(vec!["1".to_owned(), "2".to_owned()]);
+    let received = |template: u8, is_good, minute| {
+        let body = with(callback(Purpose::Issuance, "a", is_good), "template_id", json!(template));
+        let now = local_time() + SignedDuration::from_mins(minute);
+        receive(Purpose::Issuance, &announced, &body, now).unwrap()
+    };
+    let (failed, issued, of_another) = (received(1, false, 0), received(1, true, 1), received(2, true, 2));
+    assert_eq!(stands_after(&[&failed, &issued]), (Outcome::Review, true, Outcome::Review));
+    assert_eq!(stands_after(&[&of_another]), (Outcome::Approved, false, Outcome::Approved));
+    assert_ne!(CourseKey::of(&of_another), CourseKey::of(&issued));
+}
+
+#[test]
+fn what_two_codes_with_one_state_say_is_not_the_same() {
+    for route in PURPOSES {
+        for body in [callback(route, "a", true), json!({ "code": "a" })] {
+            let content = |code: &str| {
+                let announced = announced(code, route).with_state(Some("s".to_owned())).unwrap();
+                let body = with(with(body.clone(), "code", json!(code)), "state", json!("s"));
+                let event = receive(route, &announced, &body, local_time()).unwrap();
+                assert_eq!(event.subject, "s");
+                event.content().to_owned()
+            };
+            assert_ne!(content("a"), content("b"), "{route:?} {body}");
+        }
+    }
+}
+
 #[test]
 fn tokens_of_every_kind_of_key_are_trusted() {
     let claims = claims(ISSUER).to_string();
@@ -234,6 +472,73 @@ fn times_are_checked_where_they_are_with_a_minute_of_leeway() {
     assert_eq!(at("nbf", json!(now() + 61)), Err(Untrusted::NotYetValid));
     let without = json!({ "iss": ISSUER });
     assert_eq!(verify(&own(&header("ES256", "ec"), &without)), Ok(()));
+}
+
+/// Verifies a token of the first issuer's with this `aud`, or none, if this audience is pinned.
+fn verify_audience(audience: Option<&str>, aud: Option<Value>) -> Result<(), Untrusted> {
+    let pinned = PinnedIssuer { audience: audience.map(str::to_owned), ..pinned(ISSUER, &[Algorithm::ES256]) };
+    let issuers = TrustedIssuers::new(vec![(pinned, Cached::new(Fixed(key_set()), Duration::from_secs(1)))]).unwrap();
+    let claims = match aud {
+        Some(aud) => with(claims(ISSUER), "aud", aud),
+        None => claims(ISSUER),
+    };
+    let token = own(&header("ES256", "ec"), &claims);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let trusted = runtime.block_on(issuers.verify(&token, local_time()))?;
+    assert_eq!(verify_again(&token, &trusted.to_evidence(), local_time()), Ok(()));
+    // Verified again, it is held against the audience that it was trusted for.
+    let for_another = with(trusted.to_evidence(), "audience", json!("https://stranger.example.com"));
+    assert_eq!(verify_again(&token, &for_another, local_time()), Err(Untrusted::Audience));
+    Ok(())
+}
+
+#[test]
+fn a_pinned_audience_must_be_in_the_token() {
+    const US: &str = "https://us.example.com";
+    for aud in [json!(US), json!([US]), json!(["https://other.example.com", US])] {
+        assert_eq!(verify_audience(Some(US), Some(aud.clone())), Ok(()), "{aud}");
+    }
+    for aud in [
+        json!("https://other.example.com"),
+        json!("https://us.example.com/"),
+        json!("HTTPS://US.EXAMPLE.COM"),
+        json!(format!("{US} ")),
+        json!(format!("{US},https://other.example.com")),
+        json!(""),
+        json!(null),
+        json!(0),
+        json!([]),
+        json!(["https://other.example.com"]),
+        json!([[US]]),
+        json!([US, 0]),
+        json!([US, null]),
+        json!({ US: US }),
+    ] {
+        assert_eq!(verify_audience(Some(US), Some(aud.clone())), Err(Untrusted::Audience), "{aud}");
+    }
+    assert_eq!(verify_audience(Some(US), None), Err(Untrusted::Audience));
+}
+
+#[test]
+fn without_a_pinned_audience_it_is_not_looked_at() {
+    for aud in [None, Some(json!("anything")), Some(json!([])), Some(json!(null)), Some(json!(0))] {
+        assert_eq!(verify_audience(None, aud.clone()), Ok(()), "{aud:?}");
+    }
+}
+
+#[test]
+fn an_audience_that_is_empty_or_no_text_cannot_be_configured() {
+    for (audience, is_trusted) in
+        [(r#""us""#, true), ("null", true), (r#""""#, false), ("0", false), (r#"["us"]"#, false)]
+    {
+        let json = format!(
+            r#"{{"issuer":"{ISSUER}","jwks_url":"{ISSUER}/jwks.json","algorithms":["ES256"],"audience":{audience}}}"#
+        );
+        let configured = serde_json::from_str::<PinnedIssuer>(&json).is_ok_and(|pinned| {
+            TrustedIssuers::new(vec![(pinned, Cached::new(Fixed(key_set()), Duration::from_secs(1)))]).is_ok()
+        });
+        assert_eq!(configured, is_trusted, "{audience}");
+    }
 }
 
 /// The forgeries, each with the reason for which it has to be refused.

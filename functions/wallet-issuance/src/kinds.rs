@@ -2,14 +2,15 @@
 
 use model::{
     Kind,
-    Outcome::{Approved, Failed},
+    Outcome::{Approved, Failed, Pending},
     Policy::Contradicts,
     Track,
 };
 use serde::Serialize;
 
-/// A credential was issued to a wallet, or not. Each template has a track of its own, such as `issuance/2`.
-pub const ISSUANCE: Kind<Issuance> = Kind::new("issuance", Track::new("issuance", Contradicts), &[Approved, Failed]);
+/// A credential was issued to a wallet, or not, or not yet. Each template has a track of its own, such as `issuance/2`.
+pub const ISSUANCE: Kind<Issuance> =
+    Kind::new("issuance", Track::new("issuance", Contradicts), &[Approved, Failed, Pending]);
 
 /// What their messages look like, for docs/contract/.
 #[cfg(feature = "schema")]

@@ -10,7 +10,7 @@ use wallet_issuance::WalletIssuance;
 async fn main() -> ExitCode {
     runtime::run(async {
         let aws = Aws::within(WalletIssuance::<DynamoExpectations>::ANSWER_WITHIN).await;
-        runtime::serve(WalletIssuance::new(aws.expectations()?), aws.spilling_store()?).await
+        runtime::serve(WalletIssuance::new(aws.expectations()?), aws.spilling_store().await?).await
     })
     .await
 }

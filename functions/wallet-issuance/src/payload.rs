@@ -3,11 +3,9 @@
 use model::wire;
 use serde::Deserialize;
 
-/// The body of a callback: one credential. The code is gone already.
+/// The body of a callback: one credential. The code is gone already, and the state was compared with the announced one.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Callback {
-    #[serde(default, deserialize_with = "wire::text")]
-    pub(crate) state: Option<String>,
     /// A number here, where the verification's callback has strings.
     #[serde(default, deserialize_with = "wire::text")]
     pub(crate) template_id: Option<String>,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures_util::future::join_all;
 use jsonwebtoken::Algorithm;
 use model::Timestamp;
 use runtime::{Aws, Cached, Error, Https, LookUp};
@@ -14,7 +15,7 @@ use crate::{
 };
 
 /// An issuer that is trusted, as the configuration pins it.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PinnedIssuer {
     /// What its tokens say in `iss`.
@@ -23,6 +24,9 @@ pub struct PinnedIssuer {
     pub jwks_url: String,
     /// The algorithms that its tokens may be signed by: asymmetric ones only.
     pub algorithms: Vec<Algorithm>,
+    /// What its tokens must have in `aud`, alone or among others. Without it, `aud` is not looked at.
+    #[serde(default)]
+    pub audience: Option<String>,
 }
 
 /// The issuers whose tokens are trusted, with their keys.
@@ -36,6 +40,8 @@ pub struct Trusted {
     pub issuer: String,
     /// The public key, as a JWK.
     pub key: Value,
+    /// The audience that it is for, where one is pinned.
+    pub audience: Option<String>,
     /// The gateway's reference of the verification.
     pub verification_id: Option<String>,
 }
@@ -47,27 +53,36 @@ impl TrustedIssuers {
     /// If the environment names none, or something that cannot be trusted.
     pub async fn from_env(aws: &Aws) -> Result<Self, Error> {
         let https = Https::new()?;
-        let mut issuers = Vec::new();
-        for pinned in aws.issuers::<Vec<PinnedIssuer>>()? {
-            let source = JwksUrl::new(https.clone(), pinned.jwks_url.clone());
-            issuers.push((pinned, Cached::new(source, aws.patience()).filled(runtime::now()).await));
-        }
-        Self::new(issuers)
+        let keys =
+            async |issuer: &PinnedIssuer| aws.looked_up(JwksUrl::new(https.clone(), issuer.jwks_url.clone())).await;
+        Self::new(with_keys(aws.issuers()?, keys).await)
     }
+}
+
+/// The issuers with their keys, all looked up at the same time: together they take no longer than the slowest.
+async fn with_keys<L: LookUp>(
+    issuers: Vec<PinnedIssuer>,
+    look_up: impl AsyncFn(&PinnedIssuer) -> Cached<L>,
+) -> Vec<(PinnedIssuer, Cached<L>)> {
+    let keys = join_all(issuers.iter().map(|issuer| look_up(issuer))).await;
+    issuers.into_iter().zip(keys).collect()
 }
 
 impl<L: LookUp<Value = Arc<KeySet>>> TrustedIssuers<L> {
     /// These issuers.
     ///
     /// # Errors
-    /// If one allows a symmetric algorithm, or none at all, or has its keys where anybody could change them on their way.
+    /// If one allows a symmetric algorithm, or none at all, has its keys where anybody could change them on their way, or an empty audience.
     pub fn new(issuers: Vec<(PinnedIssuer, Cached<L>)>) -> Result<Self, Error> {
-        for (PinnedIssuer { issuer, jwks_url, algorithms }, _) in &issuers {
+        for (PinnedIssuer { issuer, jwks_url, algorithms, audience }, _) in &issuers {
             if !Https::fetches(jwks_url) {
                 return Err(format!("the keys of the issuer {issuer} have to be at an https address").into());
             }
             if algorithms.is_empty() || !algorithms.iter().copied().all(is_asymmetric) {
                 return Err(format!("the issuer {issuer} needs asymmetric algorithms, and no others").into());
+            }
+            if audience.as_ref().is_some_and(String::is_empty) {
+                return Err(format!("the audience of the issuer {issuer} is empty: leave it out or name one").into());
             }
         }
         Ok(Self(issuers))
@@ -92,15 +107,23 @@ impl<L: LookUp<Value = Arc<KeySet>>> TrustedIssuers<L> {
                 newer.and_then(|newer| newer.find(&token.key_id).cloned()).ok_or(Untrusted::UnknownKey)?
             }
         };
-        verify_with(&token, &key, &pinned.algorithms, now)?;
+        verify_with(&token, &key, &pinned.algorithms, pinned.audience.as_deref(), now)?;
         let verification_id = token.claims.verification_id.filter(|id| id.len() <= MAX_VERIFICATION_ID_BYTES);
-        Ok(Trusted { issuer: pinned.issuer.clone(), key: key.jwk(), verification_id })
+        let audience = pinned.audience.clone();
+        Ok(Trusted { issuer: pinned.issuer.clone(), key: key.jwk(), audience, verification_id })
     }
 }
 
-fn verify_with(token: &Token<'_>, key: &Key, allowed: &[Algorithm], now: Timestamp) -> Result<(), Untrusted> {
+fn verify_with(
+    token: &Token<'_>,
+    key: &Key,
+    allowed: &[Algorithm],
+    audience: Option<&str>,
+    now: Timestamp,
+) -> Result<(), Untrusted> {
     token.check_signature(key, allowed)?;
-    token.check_time(now)
+    token.check_time(now)?;
+    audience.map_or(Ok(()), |audience| token.check_audience(audience))
 }
 
 /// A longer one is no reference that anybody works with, and would fill the event's item.
@@ -110,11 +133,12 @@ impl Trusted {
     /// What is kept of it, so that the token can be [verified again](verify_again).
     #[must_use]
     pub fn to_evidence(&self) -> Value {
-        json!({ "issuer": self.issuer, "key": self.key, "verification_id": self.verification_id })
+        let Self { issuer, key, audience, verification_id } = self;
+        json!({ "issuer": issuer, "key": key, "audience": audience, "verification_id": verification_id })
     }
 }
 
-/// Verifies a token again by what was kept when it was trusted at that time: issuer and key.
+/// Verifies a token again by what was kept when it was trusted at that time: issuer, key and audience.
 ///
 /// # Errors
 /// With the reason for which it would not be trusted.
@@ -124,5 +148,42 @@ pub fn verify_again(token: &str, evidence: &Value, then: Timestamp) -> Result<()
         return Err(Untrusted::Issuer);
     }
     let key = evidence.get("key").and_then(Key::from_jwk).ok_or(Untrusted::UnknownKey)?;
-    verify_with(&token, &key, key.algorithms(), then)
+    let audience = evidence.get("audience").and_then(Value::as_str);
+    verify_with(&token, &key, key.algorithms(), audience, then)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::Instant;
+
+    use super::*;
+
+    struct Silent;
+
+    impl LookUp for Silent {
+        type Value = Arc<KeySet>;
+        const WHAT: &'static str = "silence";
+
+        async fn look_up(&self) -> Result<Self::Value, Error> {
+            std::future::pending().await
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn ten_issuers_that_do_not_answer_take_as_long_as_one() {
+        let issuer = |n| PinnedIssuer {
+            issuer: format!("https://issuer-{n}.example.com"),
+            jwks_url: format!("https://issuer-{n}.example.com/jwks.json"),
+            algorithms: vec![Algorithm::ES256],
+            audience: None,
+        };
+        let time = Duration::from_secs(4);
+        let began = Instant::now();
+        let look_up = async |_: &PinnedIssuer| Cached::new(Silent, time).filled(runtime::now(), time).await;
+        let issuers = with_keys((0..10).map(issuer).collect(), look_up).await;
+        assert_eq!(began.elapsed(), time);
+        assert!(issuers.iter().map(|(issuer, _)| issuer).eq(&(0..10).map(issuer).collect::<Vec<_>>()));
+    }
 }

@@ -2,7 +2,7 @@
 //! for, with a token signed by the gateway.
 //!
 //! Follows the gateway's document "Services CallBack" (Namirial publishes the same API). A callback is known by a code that init returned, and that was
-//! announced here before (see functions/expectations). Its tokens are another matter: each is verified for itself, and one that is not trusted
+//! announced here before for a verification (see functions/expectations). Its tokens are another matter: each is verified for itself, and one that is not trusted
 //! never counts as a verified claim.
 
 pub mod issuers;
@@ -17,7 +17,7 @@ use issuers::TrustedIssuers;
 use keys::{JwksUrl, KeySet};
 use kinds::{Verdict, Verification};
 use model::{
-    AuthError, Expectations, Identity, Outcome, Parsed, Provider, ProviderName, Request, Subject, Timestamp,
+    AuthError, Expectations, Identity, Outcome, Parsed, Provider, ProviderName, Purpose, Request, Timestamp,
     Unrecognized, Verified, one_time_code, wire,
 };
 use payload::{Callback, Credential};
@@ -69,7 +69,7 @@ impl<E: Expectations, L: LookUp<Value = Arc<KeySet>>> Provider for WalletVerific
     const MAX_BODY_BYTES: usize = 3 * 1024 * 1024;
 
     async fn authenticate(&self, request: &Request, now: Timestamp) -> Result<Verified, AuthError> {
-        let verified = one_time_code(request, &self.expectations).await?;
+        let verified = one_time_code(request, Purpose::Verification, &self.expectations, now).await?;
         // The callback is the gateway's. What its tokens are worth is found out here, where there are keys and a clock.
         match Callback::read(verified.body()) {
             Ok(callback) => {
@@ -90,20 +90,16 @@ fn parse(verified: &Verified) -> Result<Parsed, Unrecognized> {
 }
 
 fn read(verified: &Verified) -> Result<Parsed, Unrecognized> {
-    let evidence = verified.evidence();
-    let code_sha256 = evidence.get("code_sha256").and_then(Value::as_str).unwrap_or_default();
-    let by_code = || Subject::new(code_sha256).ok();
-    let callback = Callback::read(verified.body()).map_err(|unrecognized| unrecognized.about(by_code()))?;
-    let subject = callback.state.as_deref().and_then(|state| Subject::new(state).ok()).or_else(by_code);
-    let subject = subject.ok_or_else(|| Unrecognized::missing("code"))?;
+    let subject = verified.announced_subject();
+    let callback = Callback::read(verified.body()).map_err(|unrecognized| unrecognized.about(subject.clone()))?;
+    let subject = subject.ok_or_else(|| Unrecognized::missing("subject"))?;
 
-    let tokens = evidence.get("tokens");
+    let tokens = verified.evidence().get("tokens");
     let given = callback.credentials.iter().map(|(template, credential)| {
         (template.as_str(), verdict(credential, tokens.and_then(|tokens| tokens.get(template))))
     });
-    let expected = evidence.get("template_ids").and_then(Value::as_array).into_iter().flatten();
-    let missing = expected
-        .filter_map(Value::as_str)
+    let missing = verified
+        .announced_template_ids()
         .filter(|template| !callback.credentials.contains_key(*template))
         .map(|template| (template, Verdict::Missing { reason: "credential_missing" }));
     let verdicts: Vec<(&str, Verdict)> = given.chain(missing).collect();
@@ -127,7 +123,7 @@ fn read(verified: &Verified) -> Result<Parsed, Unrecognized> {
     let is_final = reasons.iter().all(|reason| reason != Untrusted::KeysUnavailable.code());
     let credentials = verdicts.into_iter().map(|(template, verdict)| (template.to_owned(), verdict)).collect();
 
-    let identity = identity(code_sha256, &callback, tokens);
+    let identity = identity(verified.code_sha256().unwrap_or_default(), &callback, tokens);
     let details = Verification { credentials };
     Ok(Parsed::new(&kinds::VERIFICATION, subject, identity, outcome, &details).because(reasons).with_final(is_final))
 }

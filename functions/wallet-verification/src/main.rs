@@ -10,8 +10,8 @@ use wallet_verification::{WalletVerification, issuers::TrustedIssuers};
 async fn main() -> ExitCode {
     runtime::run(async {
         let aws = Aws::within(WalletVerification::<DynamoExpectations>::ANSWER_WITHIN).await;
-        let issuers = TrustedIssuers::from_env(&aws).await?;
-        runtime::serve(WalletVerification::new(aws.expectations()?, issuers), aws.spilling_store()?).await
+        let (issuers, store) = tokio::try_join!(TrustedIssuers::from_env(&aws), aws.spilling_store())?;
+        runtime::serve(WalletVerification::new(aws.expectations()?, issuers), store).await
     })
     .await
 }

@@ -15,11 +15,9 @@ const MAX_CREDENTIALS: usize = 64;
 /// Far longer than any template's id.
 const MAX_TEMPLATE_ID_BYTES: usize = 64;
 
-/// The body of a callback. The code is gone already.
+/// The body of a callback. The code is gone already, and the state was compared with the announced one.
 #[derive(Debug)]
 pub struct Callback {
-    /// The `state` that was given to init, if any.
-    pub state: Option<String>,
     /// What came of each credential, by its template's id.
     pub credentials: BTreeMap<String, Credential>,
 }
@@ -51,11 +49,9 @@ impl Callback {
     pub fn read(body: &[u8]) -> Result<Self, Unrecognized> {
         #[derive(Deserialize)]
         struct Body {
-            #[serde(default, deserialize_with = "wire::text")]
-            state: Option<String>,
             tokens: Option<Box<RawValue>>,
         }
-        let Body { state, tokens } = wire::from_json(body)?;
+        let Body { tokens } = wire::from_json(body)?;
         let tokens = tokens.ok_or_else(|| Unrecognized::missing("tokens"))?;
         let unexpected = |_| Unrecognized::new("unexpected_shape");
         let members: Members<'_> = serde_json::from_str(tokens.get()).map_err(unexpected)?;
@@ -78,7 +74,7 @@ impl Callback {
                     Ok((String::from(id), credential))
                 };
                 let credentials = members.0.into_iter().map(credential).collect::<Result<_, _>>()?;
-                Ok(Self { state: state.filter(|state| model::is_state(state)), credentials })
+                Ok(Self { credentials })
             }
             _ => Err(Unrecognized::new("too_many:tokens")),
         }

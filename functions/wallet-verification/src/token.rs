@@ -49,6 +49,8 @@ pub enum Untrusted {
     Expired,
     /// It is not valid yet.
     NotYetValid,
+    /// It is not for the audience that is pinned with its issuer.
+    Audience,
 }
 
 impl Untrusted {
@@ -71,6 +73,7 @@ impl Untrusted {
             Self::Time => "token_time",
             Self::Expired => "token_expired",
             Self::NotYetValid => "token_not_yet_valid",
+            Self::Audience => "token_audience",
         }
     }
 }
@@ -106,11 +109,13 @@ pub struct Claims {
     exp: Option<Value>,
     #[serde(default, deserialize_with = "present")]
     nbf: Option<Value>,
+    #[serde(default, deserialize_with = "present")]
+    aud: Option<Value>,
     #[serde(default, deserialize_with = "wire::text")]
     pub(crate) verification_id: Option<String>,
 }
 
-/// A claim that is there, also if it is null: that is no time.
+/// A claim that is there, also if it is null: that is neither a time nor an audience.
 fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
     Value::deserialize(deserializer).map(Some)
 }
@@ -191,6 +196,22 @@ impl<'a> Token<'a> {
         } else {
             Ok(())
         }
+    }
+
+    /// Checks that it is for this audience: that its `aud` is this text, or an array of texts with this one in it
+    /// ([RFC 7519 §4.1.3](https://www.rfc-editor.org/rfc/rfc7519#section-4.1.3)).
+    ///
+    /// # Errors
+    /// If it is not.
+    pub fn check_audience(&self, audience: &str) -> Result<(), Untrusted> {
+        let is_for = match &self.claims.aud {
+            Some(Value::String(one)) => one == audience,
+            Some(Value::Array(several)) => {
+                several.iter().all(Value::is_string) && several.iter().any(|one| one == audience)
+            }
+            _ => false,
+        };
+        if is_for { Ok(()) } else { Err(Untrusted::Audience) }
     }
 }
 

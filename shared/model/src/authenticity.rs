@@ -9,13 +9,19 @@ use serde_json::value::RawValue;
 use subtle::ConstantTimeEq as _;
 
 use crate::{
-    Details, Expectation, Expectations, Header, Identity, Request, SecretSource, StoredEvent, Timestamp, Unavailable,
-    is_state,
+    Details, Expectation, Expectations, Header, Identity, Purpose, Request, SecretSource, StoredEvent, Subject,
+    Timestamp, Unavailable, is_state,
     wire::{self, Members},
 };
 
-/// The evidence that names the code of a wallet's callback.
+/// The evidence that names the code of a wallet's callback. It stays in the table: no message has it.
 const CODE_SHA256: &str = "code_sha256";
+
+/// The evidence that has the subject that was announced with the code.
+const SUBJECT: &str = "subject";
+
+/// The evidence that has the templates that were announced with the code.
+const TEMPLATE_IDS: &str = "template_ids";
 
 /// How it was established that a callback comes from its provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,6 +78,24 @@ impl Verified {
         self
     }
 
+    /// The hash of the callback's code, if it has one.
+    #[must_use]
+    pub fn code_sha256(&self) -> Option<&str> {
+        self.evidence.get(CODE_SHA256).and_then(serde_json::Value::as_str)
+    }
+
+    /// The subject that was announced with the callback's code, if it has one.
+    #[must_use]
+    pub fn announced_subject(&self) -> Option<Subject> {
+        self.evidence.get(SUBJECT).and_then(serde_json::Value::as_str).and_then(|subject| Subject::new(subject).ok())
+    }
+
+    /// The templates that were announced with the callback's code.
+    pub fn announced_template_ids(&self) -> impl Iterator<Item = &str> {
+        let template_ids = self.evidence.get(TEMPLATE_IDS).and_then(serde_json::Value::as_array);
+        template_ids.into_iter().flatten().filter_map(serde_json::Value::as_str)
+    }
+
     /// The body as it came, apart from a secret in it that the check removed.
     #[must_use]
     pub fn body(&self) -> &Bytes {
@@ -81,8 +105,8 @@ impl Verified {
     /// What the callback says if it is not understood: its body, and the code that was cut out of it.
     pub(crate) fn identity(&self) -> Identity {
         let body = Identity::of_bytes(&self.body);
-        match self.evidence.get(CODE_SHA256).and_then(serde_json::Value::as_str) {
-            Some(code_sha256) => body.with_field(code_sha256),
+        match self.code_sha256() {
+            Some(code_sha256) => body.within([code_sha256]),
             None => body,
         }
     }
@@ -203,15 +227,21 @@ pub async fn secret_in_body(
     }
 }
 
-/// Verifies a request by the code in its JSON body, which has to be expected, and by the `state` beside it, which must not be another than
-/// was announced. The code is not in the verified body; all other bytes are as they came.
+/// Verifies a request by the code in its JSON body, which has to be announced for this purpose and not expired, and by the `state` beside
+/// it, which must not be another than was announced. The code is not in the verified body; all other bytes are as they came.
 ///
-/// The evidence has the code's hash as `code_sha256`, and the templates that are expected as `template_ids`.
+/// The evidence has what was announced: the code's hash as `code_sha256`, the subject of its events as `subject`, and its templates
+/// as `template_ids`.
 ///
 /// # Errors
-/// [`AuthError::Refused`] if the body is no JSON object with just one `code` that is a string, if the code is not expected or the state
-/// contradicts; [`AuthError::Unavailable`] if it cannot be found out what is expected.
-pub async fn one_time_code(request: &Request, expectations: &impl Expectations) -> Result<Verified, AuthError> {
+/// [`AuthError::Refused`] if the body is no JSON object with just one `code` that is a string, if the code is not expected for this
+/// purpose now or the state contradicts; [`AuthError::Unavailable`] if it cannot be found out what is expected.
+pub async fn one_time_code(
+    request: &Request,
+    purpose: Purpose,
+    expectations: &impl Expectations,
+    now: Timestamp,
+) -> Result<Verified, AuthError> {
     let text = std::str::from_utf8(&request.body).map_err(|_| Refusal::Malformed)?;
     let Members(members) = serde_json::from_str(text).map_err(|_| Refusal::Malformed)?;
     let code_value = only_member(&members, "code")?.ok_or(Refusal::Missing)?;
@@ -225,13 +255,16 @@ pub async fn one_time_code(request: &Request, expectations: &impl Expectations) 
     let expectation = expectations.find(&code_sha256).await?.ok_or(Refusal::Wrong)?;
     // The store was asked by the hash. That it answered what it was asked is not taken on trust.
     let is_expected: bool = expectation.code_sha256.as_bytes().ct_eq(code_sha256.as_bytes()).into();
-    if !is_expected || expectation.state.is_some_and(|expected| state.as_ref() != Some(&expected)) {
+    // DynamoDB deletes what has expired within days, not at once.
+    let is_current = expectation.purpose == purpose && expectation.counts_at(now);
+    if !is_expected || !is_current || expectation.state.is_some_and(|expected| state.as_ref() != Some(&expected)) {
         return Err(Refusal::Wrong.into());
     }
     let body = without_member(text, code_value).ok_or(Refusal::Malformed)?;
     Ok(Verified::new(body, Assurance::OneTimeCode)
         .with_evidence(CODE_SHA256, code_sha256.into())
-        .with_evidence("template_ids", expectation.template_ids.into()))
+        .with_evidence(SUBJECT, String::from(expectation.subject).into())
+        .with_evidence(TEMPLATE_IDS, expectation.template_ids.into()))
 }
 
 /// The value of a member, if there is one of this name. More than one is no callback that anybody meant.

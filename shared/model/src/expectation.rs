@@ -4,7 +4,17 @@ use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::{StoreError, Timestamp, Unavailable, event::hex};
+use crate::{InvalidSubject, StoreError, Subject, Timestamp, Unavailable, event::hex};
+
+/// What was begun at the wallet gateway. A code is good for this only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Purpose {
+    /// A wallet is asked for credentials.
+    Verification,
+    /// Credentials are issued to a wallet.
+    Issuance,
+}
 
 /// A verification or issuance that was begun at the wallet gateway, as the expectations table holds it: an item with these attributes. A
 /// service may write it itself instead of calling the API.
@@ -15,16 +25,22 @@ pub struct Expectation {
     /// Partition key (S): the SHA-256 of the code's UTF-8, as 64 lowercase hexadecimal digits. See [`code_hash`](Self::code_hash).
     #[serde(rename = "pk")]
     pub code_sha256: String,
+    /// What the code is good for (S): `verification` or `issuance`.
+    pub purpose: Purpose,
+    /// The subject of the code's events (S): the state or, without one, an id that nobody can guess. The callback does not choose it.
+    pub subject: Subject,
     /// The `state` that was given to init (S); absent if none was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
-    /// The ids of the templates whose credentials are expected (L of S); empty if that does not matter.
+    /// The ids of the templates whose credentials are expected (L of S). May be empty for a verification. An issuance of another
+    /// template is not recognized.
     #[serde(default)]
     pub template_ids: Vec<String>,
     /// When the callback is due (S, RFC 3339); absent if that is not known. A later one is accepted all the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub due_at: Option<Timestamp>,
-    /// When DynamoDB may delete the item (N, seconds since 1970), the table's TTL attribute.
+    /// When the code expires (N, seconds since 1970): the table's TTL attribute. After that the code is refused, even if DynamoDB has
+    /// not deleted the item yet.
     pub expires_at: i64,
 }
 
@@ -32,23 +48,46 @@ impl Expectation {
     /// How long a callback is waited for after it was announced or, if that is later, after it is due.
     pub const LIFE: SignedDuration = SignedDuration::from_hours(30 * 24);
 
-    /// What is expected under this code.
+    /// What is expected under this code. Its events have this subject, unless there is a [state](Self::with_state).
     #[must_use]
-    pub fn new(
-        code: &str,
-        state: Option<String>,
-        template_ids: Vec<String>,
-        due_at: Option<Timestamp>,
-        now: Timestamp,
-    ) -> Self {
-        let from = due_at.map_or(now, |due_at| due_at.max(now));
+    pub fn new(code: &str, purpose: Purpose, subject: Subject, now: Timestamp) -> Self {
         Self {
             code_sha256: Self::code_hash(code),
-            state: state.filter(|state| is_state(state)),
-            template_ids,
-            due_at,
-            expires_at: from.as_second().saturating_add(Self::LIFE.as_secs()),
+            purpose,
+            subject,
+            state: None,
+            template_ids: Vec::new(),
+            due_at: None,
+            expires_at: Self::expiry(now),
         }
+    }
+
+    /// The same, with the state that was given to init, if it [is one](is_state). It becomes the subject.
+    ///
+    /// # Errors
+    /// If the state is too long for a subject.
+    pub fn with_state(self, state: Option<String>) -> Result<Self, InvalidSubject> {
+        match state.filter(|state| is_state(state)) {
+            Some(state) => Ok(Self { subject: Subject::new(state.clone())?, state: Some(state), ..self }),
+            None => Ok(self),
+        }
+    }
+
+    /// The same, for these templates.
+    #[must_use]
+    pub fn with_template_ids(self, template_ids: Vec<String>) -> Self {
+        Self { template_ids, ..self }
+    }
+
+    /// The same, with a callback that is due at this time, if that is known.
+    #[must_use]
+    pub fn with_due_at(self, due_at: Option<Timestamp>) -> Self {
+        let expires_at = due_at.map_or(self.expires_at, |due_at| Self::expiry(due_at).max(self.expires_at));
+        Self { due_at, expires_at, ..self }
+    }
+
+    fn expiry(from: Timestamp) -> i64 {
+        from.as_second().saturating_add(Self::LIFE.as_secs())
     }
 
     /// The key of the expectation with this code.
@@ -57,10 +96,17 @@ impl Expectation {
         hex(&Sha256::digest(code.as_bytes()))
     }
 
-    /// Whether this is the same announcement, whenever it was made.
+    /// Whether the code can still be used at this time.
+    #[must_use]
+    pub fn counts_at(&self, now: Timestamp) -> bool {
+        self.expires_at >= now.as_second()
+    }
+
+    /// Whether this is the same announcement, whenever it was made. The subject does not matter: without a state, each announcement
+    /// comes with a new one, and the first one's stays.
     #[must_use]
     pub fn is_same_as(&self, other: &Self) -> bool {
-        let content = |e: &Self| (e.code_sha256.clone(), e.state.clone(), e.template_ids.clone(), e.due_at);
+        let content = |e: &Self| (e.code_sha256.clone(), e.purpose, e.state.clone(), e.template_ids.clone(), e.due_at);
         content(self) == content(other)
     }
 }
@@ -72,27 +118,42 @@ pub fn is_state(state: &str) -> bool {
 }
 
 /// What became of an announcement.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Registered {
     /// It is expected now.
     Fresh,
     /// It was expected already.
-    Same,
+    Same {
+        /// The subject that it has had since then.
+        subject: Subject,
+    },
     /// Something else is expected under the same code, and still is.
     Conflict,
 }
 
+impl Registered {
+    /// What becomes of an announcement if this is what is known under its code.
+    #[must_use]
+    pub fn beside(known: Expectation, announced: &Expectation) -> Self {
+        if known.is_same_as(announced) { Self::Same { subject: known.subject } } else { Self::Conflict }
+    }
+}
+
 /// Knows what is expected.
 pub trait Expectations: Send + Sync {
-    /// What is expected under the code with this hash.
+    /// What was announced under the code with this hash. It may have expired.
     ///
     /// # Errors
     /// If that could not be found out. It may be expected.
     fn find(&self, code_sha256: &str) -> impl Future<Output = Result<Option<Expectation>, Unavailable>> + Send;
 
-    /// Expects this from now on, unless something else is expected under its code.
+    /// Expects this from now on, unless something else is expected under its code. What has expired by now does not count.
     ///
     /// # Errors
     /// If the store refuses or does not answer in time.
-    fn register(&self, expectation: &Expectation) -> impl Future<Output = Result<Registered, StoreError>> + Send;
+    fn register(
+        &self,
+        expectation: &Expectation,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Registered, StoreError>> + Send;
 }

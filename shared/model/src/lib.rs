@@ -31,7 +31,7 @@ pub use authenticity::{
 };
 pub use course::{Course, CourseKey, Courses, Decided, Decision, Policy, Published, Standing, Track, Written};
 pub use event::{Details, Event, EventId, Identity, InvalidSubject, Outcome, Parsed, Subject, Unrecognized};
-pub use expectation::{Expectation, Expectations, Registered, is_state};
+pub use expectation::{Expectation, Expectations, Purpose, Registered, is_state};
 pub use kind::{Kind, NoDetails};
 pub use message::{Message, MessageDetail};
 pub use outbox::{MessageQueue, NotSent};

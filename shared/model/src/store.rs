@@ -6,8 +6,8 @@ use std::{
 };
 
 use crate::{
-    Course, CourseKey, Courses, Event, Expectation, Expectations, Registered, Retention, StoredEvent, Unavailable,
-    Written,
+    Course, CourseKey, Courses, Event, Expectation, Expectations, Registered, Retention, StoredEvent, Timestamp,
+    Unavailable, Written,
 };
 
 /// What became of an insert.
@@ -102,12 +102,11 @@ impl Expectations for MemoryExpectations {
         Ok(self.0.lock().unwrap_or_else(PoisonError::into_inner).get(code_sha256).cloned())
     }
 
-    async fn register(&self, expectation: &Expectation) -> Result<Registered, StoreError> {
+    async fn register(&self, expectation: &Expectation, now: Timestamp) -> Result<Registered, StoreError> {
         let mut expectations = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match expectations.get(&expectation.code_sha256) {
-            Some(known) if known.is_same_as(expectation) => Ok(Registered::Same),
-            Some(_) => Ok(Registered::Conflict),
-            None => {
+            Some(known) if known.counts_at(now) => Ok(Registered::beside(known.clone(), expectation)),
+            _ => {
                 expectations.insert(expectation.code_sha256.clone(), expectation.clone());
                 Ok(Registered::Fresh)
             }

@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::{
     operation::put_item::PutItemError,
     types::{AttributeValue, ReturnValuesOnConditionCheckFailure},
 };
-use model::{Expectation, Expectations, Registered, StoreError, Unavailable};
+use model::{Expectation, Expectations, Registered, StoreError, Timestamp, Unavailable};
 
 use crate::store::failed;
 
@@ -33,20 +33,22 @@ impl Expectations for DynamoExpectations {
         item.map(serde_dynamo::from_item).transpose().map_err(|error| Unavailable(error.into()))
     }
 
-    async fn register(&self, expectation: &Expectation) -> Result<Registered, StoreError> {
+    async fn register(&self, expectation: &Expectation, now: Timestamp) -> Result<Registered, StoreError> {
         let put = self
             .client
             .put_item()
             .table_name(&self.table)
             .set_item(Some(serde_dynamo::to_item(expectation).map_err(failed)?))
-            .condition_expression("attribute_not_exists(pk)")
+            // DynamoDB deletes what has expired within days, not at once.
+            .condition_expression("attribute_not_exists(pk) OR expires_at < :now")
+            .expression_attribute_values(":now", AttributeValue::N(now.as_second().to_string()))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         match put.send().await {
             Ok(_) => Ok(Registered::Fresh),
             Err(SdkError::ServiceError(e)) => match e.into_err() {
                 PutItemError::ConditionalCheckFailedException(known) => {
-                    let known: Expectation = serde_dynamo::from_item(known.item.unwrap_or_default()).map_err(failed)?;
-                    Ok(if known.is_same_as(expectation) { Registered::Same } else { Registered::Conflict })
+                    let known = serde_dynamo::from_item(known.item.unwrap_or_default()).map_err(failed)?;
+                    Ok(Registered::beside(known, expectation))
                 }
                 error => Err(failed(error)),
             },
