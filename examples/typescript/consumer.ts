@@ -41,6 +41,7 @@ const VERDICTS = new Set([
   "verification.jumio.netverify-id",
   "verification.signicat.process-status",
   "verification.verifyvasp.error-report",
+  "verification.verifyvasp.owner-verification-result-report",
   "verification.verifyvasp.verification-result",
   "verification.wallet.issuance",
   "verification.wallet.verification",

@@ -24,13 +24,14 @@ CREATE TABLE IF NOT EXISTS verifications (
 
 /// The kinds that count as verdicts. Later versions may add others: this consumer keeps those in the history and does
 /// not act on them.
-const VERDICTS: [&str; 9] = [
+const VERDICTS: [&str; 10] = [
     "verification.identomat.session-change",
     "verification.jumio.document-verification",
     "verification.jumio.netverify-authentication",
     "verification.jumio.netverify-id",
     "verification.signicat.process-status",
     "verification.verifyvasp.error-report",
+    "verification.verifyvasp.owner-verification-result-report",
     "verification.verifyvasp.verification-result",
     "verification.wallet.issuance",
     "verification.wallet.verification",

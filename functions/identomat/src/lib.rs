@@ -3,6 +3,9 @@
 //!
 //! Follows Identomat's document "Callbacks". Each callback bears the company's `callbackApiKey` in its body. It has neither an id nor a
 //! time; Identomat publishes neither how long it waits nor whether it comes again.
+//!
+//! Identomat does not publish the field names of its e-mail deliveries, so a password can come under any name. How long a
+//! callback is kept therefore follows from its type alone: all but two types are perishable.
 
 pub mod kinds;
 mod payload;
@@ -41,7 +44,7 @@ impl<S: SecretSource> Provider for Identomat<S> {
 
     fn parse(verified: &Verified) -> Result<Parsed, Unrecognized> {
         let callback: Callback = wire::from_json(verified.body())
-            .map_err(|unrecognized| unrecognized.perishable_if(payload::names_perishable(verified.body())))?;
+            .map_err(|unrecognized| unrecognized.perishable_if(payload::is_perishable(verified.body())))?;
         let subject = callback.session_id.as_deref().and_then(|id| Subject::new(id).ok());
         let parsed = match &subject {
             None => Err(Unrecognized::missing("sessionId")),
@@ -126,7 +129,8 @@ mod tests {
     use std::collections::BTreeMap;
 
     use model::{
-        Course, CourseKey, EventStore, MemoryStore, Refusal, Rejection, Retention, SecretPair, StoredEvent, receive,
+        Course, CourseKey, EventStore, MemoryStore, Message, MessageDetail, Refusal, Rejection, Retention, SecretPair,
+        StoredEvent, receive,
     };
 
     use super::*;
@@ -251,44 +255,117 @@ mod tests {
         check(&result("POSTPONED"), "identomat.unrecognized", Outcome::None, Some("unknown_result"), false);
     }
 
+    /// Checks that a callback with these fields is perishable, and understood or not.
+    #[track_caller]
+    fn check_perishable(fields: &str, kind: &str, unrecognized: Option<&str>) {
+        check(fields, kind, Outcome::None, unrecognized, true);
+    }
+
     #[test]
-    fn what_holds_a_password_or_a_link_is_kept_for_a_short_time_also_when_it_is_not_understood() {
-        let check = |fields: &str, kind: &str, unrecognized| check(fields, kind, Outcome::None, unrecognized, true);
-        let unrecognized = "identomat.unrecognized";
+    fn a_delivery_is_kept_for_a_short_time() {
         for spelling in ["one-time-password", "one-time-password-request"] {
             let fields = format!(r#""type":"{spelling}","sessionId":"s","phoneNumber":"+000","text":"code 0000""#);
-            check(&fields, "identomat.one-time-password", None);
+            check_perishable(&fields, "identomat.one-time-password", None);
         }
-        check(
+        check_perishable(
             r#""type":"share-session-link-via-email","sessionId":"s","emailAddress":"a@example.com","sessionLink":"https://example.com""#,
             "identomat.share-session-link-via-email",
             None,
         );
-        check(
-            r#""type":"one-time-password","sessionId":"s","text":"0000""#,
-            unrecognized,
-            Some("missing_field:phoneNumber"),
-        );
-        check(r#""type":"new","sessionId":"s","text":"0000""#, unrecognized, Some("unknown_type"));
-        check(
-            r#""type":"one-time-password","phoneNumber":"+000","text":"0000""#,
-            unrecognized,
-            Some("missing_field:sessionId"),
-        );
-        check(r#""type":["one-time-password"],"text":"0000""#, unrecognized, Some("unexpected_shape"));
-        check(r#""type":"one-time-password","text":{"code":"0000"}"#, unrecognized, Some("unexpected_shape"));
+    }
+
+    /// Every type but those that are known to hold neither a password nor a link, as a member of the callback.
+    const PERISHABLE_TYPES: [&str; 17] = [
+        r#""type":"one-time-password""#,
+        r#""type":"one-time-password-request""#,
+        r#""type":"share-session-link-via-sms""#,
+        r#""type":"share-session-link-via-email""#,
+        r#""type":"email-one-time-password-request""#,
+        r#""type":"email-one-time-password""#,
+        r#""type":"example""#,
+        r#""type":"Session-Change""#,
+        r#""type":"session-change ""#,
+        r#""type":"session_change""#,
+        r#""type":"""#,
+        r#""type":null"#,
+        r#""type":7"#,
+        r#""type":["session-change"]"#,
+        r#""type":{"session-change":"session-change"}"#,
+        r#""type":"session-change","type":"session-change""#,
+        r#""Type":"session-change""#,
+    ];
+
+    #[test]
+    fn a_password_under_any_name_is_kept_for_a_short_time_and_sent_to_nobody() {
+        for member in PERISHABLE_TYPES {
+            for secret in [
+                r#""code":"135790""#,
+                r#""password":135790"#,
+                r#""otp":{"value":"135790"}"#,
+                r#""link":"https://example.com/135790""#,
+                r#""message":["135790"]"#,
+                r#""text":{"code":"135790"}"#,
+                r#""sessionLink":["https://example.com/135790"]"#,
+                r#""result":"135790""#,
+                r#""sessionType":"135790""#,
+                r#""roomId":"135790""#,
+                r#""videoFileId":"135790""#,
+            ] {
+                let body = format!(r#"{{"callbackApiKey":"new-key","sessionId":"s",{member},{secret}}}"#);
+                let event = receive_all(&[&body]).0.remove(0).unwrap();
+                assert!(event.unrecognized.is_some() && event.perishable, "{body}");
+                assert_eq!(event.expires_at, 3600, "{body}");
+                assert!(event.details.is_empty() && event.reasons.is_empty() && event.evidence.is_empty(), "{body}");
+                assert!(!event.is_delivery(), "{body}");
+                for detail in [MessageDetail::Reference, MessageDetail::Full] {
+                    let published = Course::default().decide(&event, event.received_at).published.unwrap();
+                    let message = serde_json::to_string(&Message::new(&event, &published, detail)).unwrap();
+                    assert!(!message.contains("135790") && !message.contains("payload"), "{message}");
+                }
+            }
+        }
     }
 
     #[test]
-    fn what_is_not_understood_and_holds_neither_is_kept_for_long() {
-        let fields = r#""type":["session-change"],"sessionId":"s","result":"REJECTED""#;
-        check(fields, "identomat.unrecognized", Outcome::None, Some("unexpected_shape"), false);
+    fn a_delivery_that_is_not_understood_says_why() {
+        let check = |fields: &str, reason| check_perishable(fields, "identomat.unrecognized", Some(reason));
+        check(r#""type":"one-time-password","sessionId":"s","text":"0000""#, "missing_field:phoneNumber");
+        check(r#""type":"one-time-password","sessionId":"s","phoneNumber":"+000""#, "missing_field:text");
+        check(r#""type":"one-time-password","phoneNumber":"+000","text":"0000""#, "missing_field:sessionId");
+        check(r#""type":"new","sessionId":"s","text":"0000""#, "unknown_type");
+        check(r#""type":["one-time-password"],"text":"0000""#, "unexpected_shape");
+        check(r#""type":"one-time-password","text":{"code":"0000"}"#, "unexpected_shape");
     }
 
     #[test]
-    fn a_delivery_without_anything_to_deliver_is_not_understood() {
-        let fields = r#""type":"one-time-password","sessionId":"s","phoneNumber":"+000""#;
-        check(fields, "identomat.unrecognized", Outcome::None, Some("missing_field:text"), false);
+    fn a_verdict_is_kept_for_long_also_when_it_is_not_understood() {
+        let check = |fields: &str, reason| {
+            check(fields, "identomat.unrecognized", Outcome::None, Some(reason), false);
+        };
+        check(r#""type":"session-change","sessionId":"s""#, "missing_field:result");
+        check(r#""type":"session-change","result":"REJECTED""#, "missing_field:sessionId");
+        check(r#""type":"session-change","sessionId":"s","result":"BLOCKED","comment":"0000""#, "unknown_result");
+        check(r#""type":"session-change","sessionId":"s","result":["REJECTED"]"#, "unexpected_shape");
+        check(r#""\u0074ype":"session\u002dchange","result":{}"#, "unexpected_shape");
+        check(r#""type":"video-call-status-update""#, "missing_field:sessionId");
+        check(r#""type":"video-call-status-update","sessionId":"s","roomId":["r"]"#, "unexpected_shape");
+    }
+
+    #[test]
+    fn a_verdict_with_the_fields_of_a_delivery_is_kept_for_long_only_if_it_is_understood() {
+        for secret in [r#""text":"0000""#, r#""sessionLink":"https://example.com""#] {
+            let session_change = format!(r#""type":"session-change","sessionId":"s",{secret}"#);
+            let approved = format!(r#"{session_change},"result":"APPROVED""#);
+            check(&approved, "identomat.session-change", Outcome::Approved, None, false);
+            let video_call = format!(r#""type":"video-call-status-update","sessionId":"s",{secret}"#);
+            check(&video_call, "identomat.video-call-status-update", Outcome::None, None, false);
+
+            let check = |fields: &str, reason| check_perishable(fields, "identomat.unrecognized", Some(reason));
+            check(&session_change, "missing_field:result");
+            check(&format!(r#"{session_change},"result":"BLOCKED""#), "unknown_result");
+            check(&format!(r#"{session_change},"result":["APPROVED"]"#), "unexpected_shape");
+            check(&format!(r#"{video_call},"roomId":["r"]"#), "unexpected_shape");
+        }
     }
 
     #[test]

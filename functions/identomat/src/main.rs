@@ -10,7 +10,8 @@ use runtime::{Aws, Secrets};
 async fn main() -> ExitCode {
     runtime::run(async {
         let aws = Aws::within(Identomat::<Secrets>::ANSWER_WITHIN).await;
-        runtime::serve(Identomat::new(aws.secret().await?), aws.spilling_store()?).await
+        let (secret, store) = tokio::try_join!(aws.secret(), aws.spilling_store())?;
+        runtime::serve(Identomat::new(secret), store).await
     })
     .await
 }

@@ -53,16 +53,24 @@ impl Callback {
         self.email.as_deref().or(self.email_address.as_deref())
     }
 
-    /// Whether it may hold what opens a session: such a callback is kept for a short time, whatever else it is.
+    /// Whether it must not be kept for long if it is not understood: see [`is_perishable`].
     pub(crate) fn is_perishable(&self) -> bool {
-        self.text.is_some() || self.session_link.is_some()
+        !self.callback_type.as_ref().is_some_and(CallbackType::is_lasting)
+            || self.text.is_some()
+            || self.session_link.is_some()
     }
 }
 
-/// The same of a body of which nothing more can be read.
-pub(crate) fn names_perishable(body: &[u8]) -> bool {
-    let names = |Members(members): Members<'_>| members.iter().any(|(name, _)| name == "text" || name == "sessionLink");
-    serde_json::from_slice(body).map_or(true, names)
+/// The same of a body that cannot be read as a callback. Only one `type` that is a string counts, as in a callback.
+///
+/// The type decides, because a password can be under any name. A callback of a lasting type that is not understood has
+/// no verdict to lose, so it perishes too if it has one of the fields that deliveries are known to have.
+pub(crate) fn is_perishable(body: &[u8]) -> bool {
+    let Ok(Members(members)) = serde_json::from_slice(body) else { return true };
+    let mut types = members.iter().filter(|(name, _)| name == "type").map(|(_, value)| value.get());
+    let (Some(one), None) = (types.next(), types.next()) else { return true };
+    !serde_json::from_str::<CallbackType>(one).is_ok_and(|callback_type| callback_type.is_lasting())
+        || members.iter().any(|(name, _)| name == "text" || name == "sessionLink")
 }
 
 open_enum! {
@@ -82,5 +90,12 @@ open_enum! {
         SessionChange = "session-change",
         /// A video call has another status.
         VideoCallStatusUpdate = "video-call-status-update",
+    }
+}
+
+impl CallbackType {
+    /// Whether callbacks of this type are documented to hold neither a password nor a link.
+    fn is_lasting(&self) -> bool {
+        matches!(self, Self::SessionChange | Self::VideoCallStatusUpdate)
     }
 }

@@ -15,7 +15,7 @@ pub const NETVERIFY_ID: Kind<NetverifyId> =
 pub const NETVERIFY_AUTHENTICATION: Kind<NetverifyAuthentication> = Kind::new(
     "netverify-authentication",
     Track::new("netverify-authentication", Contradicts),
-    &[Approved, Rejected, Failed],
+    &[Approved, Rejected, Review, Failed],
 );
 /// A document other than one of identity came in, or did not.
 pub const DOCUMENT_VERIFICATION: Kind<DocumentVerification> =

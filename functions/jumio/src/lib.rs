@@ -7,18 +7,19 @@
 pub mod kinds;
 pub mod payload;
 
-use std::{net::IpAddr, time::Duration};
+use std::{borrow::Cow, net::IpAddr, time::Duration};
 
 use model::{
     AuthError, Identity, Networks, Outcome, Parsed, Provider, ProviderName, Request, SecretSource, Subject, Timestamp,
-    Unrecognized, Verified, source_address, wire,
+    Unrecognized, Verified, source_address,
+    wire::{self, Members},
 };
 use payload::{
-    Authentication, DocumentStatus, DocumentVerification, IdScanStatus, IdentityVerification, Netverify, RejectReason,
-    Similarity, TransactionResult, TransactionStatus, VerificationStatus,
+    Authentication, DocumentStatus, DocumentVerification, IdentityVerification, Netverify, RejectReason, Similarity,
+    TransactionResult, TransactionStatus, ValidityReason, VerificationStatus,
 };
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::{Value, value::RawValue};
 
 /// Where Jumio's callbacks come from: its US, EU and SGP data centers, as its document lists them.
 pub const ADDRESSES: [IpAddr; 15] = [
@@ -82,45 +83,27 @@ impl<N: Networks, S: SecretSource> Provider for Jumio<N, S> {
         }
 
         let form = wire::form_as_json(verified.body());
-        let news = news(&form)?;
+        let mut fields: Members<'_> =
+            serde_json::from_slice(&form).map_err(|_| Unrecognized::new("unexpected_shape"))?;
+        // When the callback was created is another time at each attempt, and no news.
+        fields.0.retain(|(name, _)| !["callbackDate", "timestamp"].contains(&name.as_ref()));
         let marks: Marks = wire::from_json(&form)?;
         match marks.call_back_type.as_deref() {
-            Some("NETVERIFYID") => netverify(wire::from_json(&form)?, &news),
-            Some("NETVERIFY_AUTHENTICATION") => authentication(&wire::from_json(&form)?, &news),
+            Some("NETVERIFYID") => netverify(wire::from_json(&form)?, &fields),
+            Some("NETVERIFY_AUTHENTICATION") => authentication(&wire::from_json(&form)?, &fields),
             Some(_) => Err(Unrecognized::new("unknown_type")),
             None if marks.scan_reference.is_some() && marks.transaction.is_some() => {
-                document_verification(wire::from_json(&form)?, &news)
+                document_verification(wire::from_json(&form)?, &fields)
             }
             None => Err(Unrecognized::missing("callBackType")),
         }
     }
 }
 
-/// What a callback says, apart from when it was created: that is another time at each attempt. One text, whatever the
-/// order of keys, of members within a value, and of images.
-fn news(form: &[u8]) -> Result<String, Unrecognized> {
-    let mut form: Map<String, Value> = wire::from_json(form)?;
-    form.retain(|key, _| !["callbackDate", "timestamp"].contains(&key.as_str()));
-    Ok(canonical("", &Value::Object(form)))
-}
-
-fn canonical(key: &str, value: &Value) -> String {
-    match value {
-        Value::Object(members) => {
-            let mut members: Vec<(&String, &Value)> = members.iter().collect();
-            members.sort_by_key(|(key, _)| *key);
-            let members = members.into_iter().map(|(key, value)| format!("{key:?}:{}", canonical(key, value)));
-            format!("{{{}}}", members.collect::<Vec<_>>().join(","))
-        }
-        Value::Array(items) => {
-            let mut items: Vec<String> = items.iter().map(|item| canonical(key, item)).collect();
-            if key.to_ascii_lowercase().contains("image") {
-                items.sort();
-            }
-            format!("[{}]", items.join(","))
-        }
-        leaf => leaf.to_string(),
-    }
+/// What a callback with these fields says: one text, whatever the order of keys, of members within a value, and of
+/// images.
+fn news(fields: &Members<'_>) -> String {
+    fields.canonical(|name| name.to_ascii_lowercase().contains("image"))
 }
 
 /// The subject of this reference, under the name it has in the callback.
@@ -128,30 +111,24 @@ fn subject(name: &str, reference: Option<&str>) -> Result<Subject, Unrecognized>
     Subject::new(reference.unwrap_or_default()).map_err(|_| Unrecognized::missing(name))
 }
 
-fn netverify(callback: Netverify, news: &str) -> Result<Parsed, Unrecognized> {
+fn netverify(callback: Netverify, fields: &Members<'_>) -> Result<Parsed, Unrecognized> {
     let subject = subject("jumioIdScanReference", callback.jumio_id_scan_reference.as_deref())?;
     let unrecognized = |reason: Unrecognized| reason.about(Some(subject.clone())).on_track_of(&kinds::NETVERIFY_ID);
     let status =
         callback.verification_status.ok_or_else(|| unrecognized(Unrecognized::missing("verificationStatus")))?;
+    let reject_reason = callback.reject_reason.as_ref();
 
     let (outcome, mut reasons) = match &status {
         VerificationStatus::ApprovedVerified => {
-            // The document is genuine. Is it in its holder's hands?
-            let mut doubts = callback.identity_verification.as_ref().map(doubts).unwrap_or_default();
-            // The same verdict in short, by Jumio's document.
-            if callback.id_scan_status.as_ref().is_some_and(|status| *status != IdScanStatus::Success) {
-                doubts.push("ID_SCAN_NOT_SUCCESSFUL".to_owned());
-            }
-            (if doubts.is_empty() { Outcome::Approved } else { Outcome::Review }, doubts)
+            approval(doubts(fields, callback.identity_verification.as_ref(), reject_reason))
         }
-        VerificationStatus::DeniedFraud => (Outcome::Rejected, Vec::new()),
+        VerificationStatus::DeniedFraud => (Outcome::Rejected, reject_codes(reject_reason)),
         VerificationStatus::DeniedUnsupportedIdType
         | VerificationStatus::DeniedUnsupportedIdCountry
         | VerificationStatus::ErrorNotReadableId
-        | VerificationStatus::NoIdUploaded => (Outcome::Failed, Vec::new()),
+        | VerificationStatus::NoIdUploaded => (Outcome::Failed, reject_codes(reject_reason)),
         VerificationStatus::Other(_) => return Err(unrecognized(Unrecognized::new("unknown_status"))),
     };
-    reasons.extend(callback.reject_reason.as_ref().into_iter().flat_map(reject_codes));
     if reasons.is_empty() && outcome != Outcome::Approved {
         reasons.push(status.as_str().to_owned());
     }
@@ -162,60 +139,131 @@ fn netverify(callback: Netverify, news: &str) -> Result<Parsed, Unrecognized> {
         reject_reason: description.map(|description| wire::code(description.as_str())),
         merchant_reference: callback.merchant_id_scan_reference,
     };
-    let identity = Identity::of([Some(status.as_str()), Some(news)]);
+    let identity = Identity::of([Some(status.as_str()), Some(&news(fields))]);
     // Jumio calls when it has finished: a doubtful approval is no less final than another.
     let parsed = Parsed::new(&kinds::NETVERIFY_ID, subject, identity, outcome, &details).with_final(true);
     let parsed = parsed.because(reasons);
     Ok(Parsed { occurred_at: callback.callback_date, ..parsed })
 }
 
-/// What keeps a genuine document from being an approval.
-fn doubts(verification: &IdentityVerification) -> Vec<String> {
+/// An approval, unless there are doubts about it.
+fn approval(doubts: Vec<String>) -> (Outcome, Vec<String>) {
+    (if doubts.is_empty() { Outcome::Approved } else { Outcome::Review }, doubts)
+}
+
+/// What keeps a callback that approves from being an approval.
+fn doubts(
+    fields: &Members<'_>,
+    verification: Option<&IdentityVerification>,
+    reject_reason: Option<&RejectReason>,
+) -> Vec<String> {
+    // The document is genuine. Is it in its holder's hands?
+    let mut doubts = verification.map(doubts_about_holder).unwrap_or_default();
+    doubts.extend(contradictions(fields));
+    doubts.extend(reject_reason.map(|reason| reject_reasons(reason, fields)).unwrap_or_default());
+    doubts
+}
+
+fn doubts_about_holder(verification: &IdentityVerification) -> Vec<String> {
     let mut doubts = Vec::new();
     match &verification.similarity {
         Some(Similarity::Match) => {}
         Some(similarity) => doubts.push(wire::code(similarity.as_str())),
         None => doubts.push("SIMILARITY_MISSING".to_owned()),
     }
-    match (verification.validity, &verification.reason) {
-        (Some(true), _) => {}
-        (Some(false), Some(reason)) => doubts.push(wire::code(reason.as_str())),
-        (Some(false), None) => doubts.push("INVALID".to_owned()),
-        (None, _) => doubts.push("VALIDITY_MISSING".to_owned()),
+    // Only a person who is not valid has a reason, by Jumio's document.
+    let reason = verification.reason.as_ref().map(ValidityReason::as_str).filter(|reason| !reason.is_empty());
+    match verification.validity {
+        Some(true) => {}
+        Some(false) if reason.is_some() => {}
+        Some(false) => doubts.push("INVALID".to_owned()),
+        None => doubts.push("VALIDITY_MISSING".to_owned()),
+    }
+    doubts.extend(reason.map(wire::code));
+    match verification.handwritten_note_matches.as_deref() {
+        None | Some("") => {}
+        Some(matches) if matches.eq_ignore_ascii_case("true") => {}
+        Some(_) => doubts.push("HANDWRITTEN_NOTE_DOES_NOT_MATCH".to_owned()),
     }
     doubts
 }
 
-fn reject_codes(reason: &RejectReason) -> Vec<String> {
-    let details = reason.reject_reason_details.iter().map(|detail| &detail.details_code);
-    let codes = std::iter::once(&reason.reject_reason_code).chain(details);
-    codes.flatten().map(|code| wire::code(code)).collect()
+/// What the other fields of a form say against an approval. They are compared as they came: what is there in another
+/// form than documented is a contradiction too.
+fn contradictions(fields: &Members<'_>) -> Vec<String> {
+    let contradiction = |(name, value): &(Cow<'_, str>, &RawValue)| match (name.as_ref(), value.get()) {
+        // "OK if verificationStatus = APPROVED_VERIFIED". Only the MRZ need not be checked.
+        ("idCheckMRZcode", r#""N/A""#) => None,
+        (check, value) if check.starts_with("idCheck") => (value != r#""OK""#).then(|| wire::code(check)),
+        // The same verdict in short.
+        ("idScanStatus", value) => (value != r#""SUCCESS""#).then(|| "ID_SCAN_NOT_SUCCESSFUL".to_owned()),
+        // The verdict of the other callback.
+        ("verificationStatus", r#""APPROVED_VERIFIED""#) | ("transactionResult", r#""PASSED""#) => None,
+        ("verificationStatus" | "transactionResult", value) => {
+            Some(wire::code(&serde_json::from_str::<String>(value).unwrap_or_default()))
+        }
+        _ => None,
+    };
+    fields.0.iter().filter_map(contradiction).collect()
 }
 
-fn authentication(callback: &Authentication, news: &str) -> Result<Parsed, Unrecognized> {
+/// Why a document was refused, in Jumio's codes, or else in its word. Empty only if the reason says nothing.
+fn reject_reasons(reason: &RejectReason, fields: &Members<'_>) -> Vec<String> {
+    let codes = reject_codes(Some(reason));
+    let raw = fields.0.iter().find(|(name, _)| name == "rejectReason").map(|(_, value)| value.get());
+    let says_something = raw.is_some_and(|raw| serde_json::from_str(raw).map_or(true, |value| says_something(&value)));
+    if !codes.is_empty() || !says_something {
+        return codes;
+    }
+    let description = reason.reject_reason_description.as_ref().map(|description| wire::code(description.as_str()));
+    vec![description.unwrap_or_else(|| "REJECT_REASON".to_owned())]
+}
+
+/// Whether there is anything but nulls and empty values in a value.
+fn says_something(value: &Value) -> bool {
+    match value {
+        Value::Null => false,
+        Value::String(text) => !text.is_empty(),
+        Value::Array(items) => items.iter().any(says_something),
+        Value::Object(members) => members.values().any(says_something),
+        Value::Bool(_) | Value::Number(_) => true,
+    }
+}
+
+fn reject_codes(reason: Option<&RejectReason>) -> Vec<String> {
+    let details = reason.into_iter().flat_map(|reason| &reason.reject_reason_details);
+    let codes = reason.map(|reason| &reason.reject_reason_code).into_iter();
+    codes.chain(details.map(|detail| &detail.details_code)).flatten().map(|code| wire::code(code)).collect()
+}
+
+fn authentication(callback: &Authentication, fields: &Members<'_>) -> Result<Parsed, Unrecognized> {
     let subject = subject("transactionReference", callback.transaction_reference.as_deref())?;
     let unrecognized =
         |reason: Unrecognized| reason.about(Some(subject.clone())).on_track_of(&kinds::NETVERIFY_AUTHENTICATION);
     let result =
         callback.transaction_result.as_ref().ok_or_else(|| unrecognized(Unrecognized::missing("transactionResult")))?;
-    let outcome = match result {
-        TransactionResult::Passed => Outcome::Approved,
-        TransactionResult::Failed => Outcome::Rejected,
-        TransactionResult::Invalid | TransactionResult::Expired => Outcome::Failed,
+    let in_its_word = || vec![result.as_str().to_owned()];
+    let (outcome, reasons) = match result {
+        // None of the fields in Jumio's document can contradict it. Those of its other callback could.
+        TransactionResult::Passed => {
+            approval(doubts(fields, callback.identity_verification.as_ref(), callback.reject_reason.as_ref()))
+        }
+        TransactionResult::Failed => (Outcome::Rejected, in_its_word()),
+        TransactionResult::Invalid | TransactionResult::Expired => (Outcome::Failed, in_its_word()),
         TransactionResult::Other(_) => return Err(unrecognized(Unrecognized::new("unknown_result"))),
     };
-    let reason = (outcome != Outcome::Approved).then(|| result.as_str().to_owned());
     let details = kinds::NetverifyAuthentication {
         transaction_result: result.as_str().to_owned(),
         enrollment_reference: callback.enrollment_transaction_reference.clone(),
     };
-    let identity = Identity::of([Some(result.as_str()), Some(news)]);
-    let parsed = Parsed::new(&kinds::NETVERIFY_AUTHENTICATION, subject, identity, outcome, &details).because(reason);
+    let identity = Identity::of([Some(result.as_str()), Some(&news(fields))]);
+    let parsed = Parsed::new(&kinds::NETVERIFY_AUTHENTICATION, subject, identity, outcome, &details).with_final(true);
+    let parsed = parsed.because(reasons);
     Ok(Parsed { occurred_at: callback.callback_date, ..parsed })
 }
 
 /// No verdict: a document came in, and was read or not. One that did not come, or is not of a kind that can be read, has failed.
-fn document_verification(callback: DocumentVerification, news: &str) -> Result<Parsed, Unrecognized> {
+fn document_verification(callback: DocumentVerification, fields: &Members<'_>) -> Result<Parsed, Unrecognized> {
     let subject = subject("scanReference", callback.scan_reference.as_deref())?;
     let unrecognized =
         |reason: Unrecognized| reason.about(Some(subject.clone())).on_track_of(&kinds::DOCUMENT_VERIFICATION);
@@ -235,8 +283,11 @@ fn document_verification(callback: DocumentVerification, news: &str) -> Result<P
         }
     };
 
-    let identity =
-        Identity::of([Some(transaction_status.as_str()), document_status.map(DocumentStatus::as_str), Some(news)]);
+    let identity = Identity::of([
+        Some(transaction_status.as_str()),
+        document_status.map(DocumentStatus::as_str),
+        Some(&news(fields)),
+    ]);
     let document_type = document.as_ref().and_then(|document| document.document_type.as_ref());
     let details = kinds::DocumentVerification {
         transaction_status: transaction_status.as_str().to_owned(),
@@ -342,6 +393,115 @@ mod tests {
         check("verificationStatus=APPROVED_VERIFIED&idScanStatus=SUCCESS", Outcome::Approved, &[]);
         check(&approved(""), Outcome::Approved, &[]);
         check(&approved("null"), Outcome::Approved, &[]);
+    }
+
+    /// Checks what an approval with these fields comes to, and that a refusal with them stays one.
+    #[track_caller]
+    fn check_contradiction(fields: &str, reasons: &[&str]) {
+        let outcome = if reasons.is_empty() { Outcome::Approved } else { Outcome::Review };
+        check(&format!("verificationStatus=APPROVED_VERIFIED&{fields}"), outcome, reasons);
+        let denied =
+            event(&format!("callBackType=NETVERIFYID&jumioIdScanReference=r&verificationStatus=DENIED_FRAUD&{fields}"));
+        assert_eq!((denied.unrecognized, denied.outcome), (None, Outcome::Rejected), "{fields}");
+    }
+
+    #[test]
+    fn an_approval_with_a_reject_reason_is_for_a_human() {
+        for nothing in
+            ["", "{}", "null", r#"{"rejectReasonCode":"","rejectReasonDescription":null,"rejectReasonDetails":[]}"#]
+        {
+            check_contradiction(&format!("rejectReason={nothing}"), &[]);
+        }
+        let reason = |members: &str| format!("rejectReason={{{members}}}");
+        let details = r#""rejectReasonDetails":{"detailsCode":"1001","detailsDescription":"PHOTO"}"#;
+        check_contradiction(
+            &reason(&format!(r#""rejectReasonCode":"100","rejectReasonDescription":"MANIPULATED_DOCUMENT",{details}"#)),
+            &["100", "1001"],
+        );
+        check_contradiction(&reason(r#""rejectReasonCode":0"#), &["0"]);
+        check_contradiction(&reason(r#""rejectReasonDescription":"MANIPULATED_DOCUMENT""#), &["MANIPULATED_DOCUMENT"]);
+        check_contradiction(&reason(r#""rejectReasonDescription":["FAKE"]"#), &["REJECT_REASON"]);
+        check_contradiction(&reason(details), &["1001"]);
+        check_contradiction(&reason(r#""rejectReasonDetails":["PHOTO"]"#), &["REJECT_REASON"]);
+        check_contradiction(&reason(r#""another":{"code":false}"#), &["REJECT_REASON"]);
+    }
+
+    #[test]
+    fn an_approval_of_a_person_who_is_not_valid_is_for_a_human() {
+        let verification = |members: &str| format!(r#"identityVerification={{"similarity":"MATCH",{members}}}"#);
+        let liveness_failed = r#""validity":true,"reason":"LIVENESS_FAILED""#;
+        check_contradiction(&verification(liveness_failed), &["LIVENESS_FAILED"]);
+        check_contradiction(&verification(r#""validity":"TRUE","reason":"N/A""#), &["OTHER"]);
+        check_contradiction(&verification(r#""validity":"maybe","reason":"NEW""#), &["VALIDITY_MISSING", "NEW"]);
+        check_contradiction(&verification(r#""validity":true,"reason":null"#), &[]);
+        check_contradiction(&verification(r#""validity":true,"reason":"""#), &[]);
+        check_contradiction(&verification(r#""validity":false,"reason":"""#), &["INVALID"]);
+        for matches in ["true", r#""TRUE""#, r#""true""#, r#""""#, "null"] {
+            check_contradiction(&verification(&format!(r#""validity":true,"handwrittenNoteMatches":{matches}"#)), &[]);
+        }
+        for differs in ["false", r#""FALSE""#, "0", "[true]", r#""N/A""#] {
+            check_contradiction(
+                &verification(&format!(r#""validity":true,"handwrittenNoteMatches":{differs}"#)),
+                &["HANDWRITTEN_NOTE_DOES_NOT_MATCH"],
+            );
+        }
+    }
+
+    #[test]
+    fn an_approval_of_a_document_that_failed_a_check_is_for_a_human() {
+        for check in [
+            "idCheckDataPositions",
+            "idCheckDocumentValidation",
+            "idCheckHologram",
+            "idCheckMRZcode",
+            "idCheckMicroprint",
+            "idCheckSecurityFeatures",
+            "idCheckSignature",
+            "idCheck",
+            "idCheckOfAnotherKind",
+        ] {
+            check_contradiction(&format!("{check}=OK"), &[]);
+            for failed in ["FAILED", "ok", "", "[]", r#"{"result":"OK"}"#, r#""OK""#] {
+                check_contradiction(&format!("{check}={failed}"), &[check]);
+            }
+            check_contradiction(&format!("{check}=OK&{check}=OK"), &[check]);
+            let not_available: &[&str] = if check == "idCheckMRZcode" { &[] } else { &[check] };
+            check_contradiction(&format!("{check}=N/A"), not_available);
+        }
+        check_contradiction("idCheck%20of%20Mr.%20Example=N/A", &["OTHER"]);
+        check_contradiction("idCheckSignature=N/A&idCheckHologram=N/A", &["idCheckHologram", "idCheckSignature"]);
+        check_contradiction("idcheckHologram=N/A&xidCheckHologram=N/A&idNumber=N/A", &[]);
+    }
+
+    #[test]
+    fn an_approval_with_the_verdict_of_another_callback_is_for_a_human() {
+        check_contradiction("transactionResult=PASSED", &[]);
+        check_contradiction("transactionResult=FAILED", &["FAILED"]);
+        check_contradiction("transactionResult=PASSED&transactionResult=PASSED", &["OTHER"]);
+    }
+
+    /// Checks what an authentication that passed comes to with these fields.
+    #[track_caller]
+    fn check_passed(fields: &str, outcome: Outcome, reasons: &[&str]) {
+        let body = "callBackType=NETVERIFY_AUTHENTICATION&transactionReference=r&transactionResult=PASSED";
+        let event = event(&format!("{body}&{fields}"));
+        assert_eq!((event.unrecognized.as_deref(), event.outcome, event.is_final), (None, outcome, true), "{fields}");
+        assert_eq!(event.reasons, reasons, "{fields}");
+    }
+
+    #[test]
+    fn an_authentication_that_contradicts_itself_is_for_a_human() {
+        check_passed("scanSource=SDK&userReference=u&idScanImageFace=https://example.com/face", Outcome::Approved, &[]);
+        check_passed("rejectReason={}&identityVerification=null&idScanStatus=SUCCESS", Outcome::Approved, &[]);
+        check_passed(r#"rejectReason={"rejectReasonCode":"100"}"#, Outcome::Review, &["100"]);
+        check_passed("idCheckSignature=N/A", Outcome::Review, &["idCheckSignature"]);
+        check_passed("idScanStatus=ERROR", Outcome::Review, &["ID_SCAN_NOT_SUCCESSFUL"]);
+        check_passed("verificationStatus=DENIED_FRAUD", Outcome::Review, &["DENIED_FRAUD"]);
+        let another = r#"identityVerification={"similarity":"NO_MATCH","validity":true}"#;
+        check_passed(another, Outcome::Review, &["NO_MATCH"]);
+        let odd =
+            "callBackType=NETVERIFY_AUTHENTICATION&transactionReference=r&transactionResult=PASSED&rejectReason=N/A";
+        check_unrecognized(odd, "unexpected_shape");
     }
 
     #[test]

@@ -10,8 +10,9 @@ use runtime::{AllowedNetworks, Aws, Secrets};
 async fn main() -> ExitCode {
     runtime::run(async {
         let aws = Aws::within(Jumio::<AllowedNetworks, Secrets>::ANSWER_WITHIN).await;
-        let networks = aws.allowed_networks(&jumio::ADDRESSES, &jumio::HOSTS).await?;
-        runtime::serve(Jumio::new(networks, aws.secret().await?), aws.spilling_store()?).await
+        let networks = aws.allowed_networks(&jumio::ADDRESSES, &jumio::HOSTS);
+        let (networks, secret, store) = tokio::try_join!(networks, aws.secret(), aws.spilling_store())?;
+        runtime::serve(Jumio::new(networks, secret), store).await
     })
     .await
 }

@@ -49,10 +49,10 @@ pub struct Netverify {
     #[serde(default, deserialize_with = "if_understood")]
     pub id_check_signature: Option<CheckResult>,
     /// When the transaction was created.
-    #[serde(default, deserialize_with = "time")]
+    #[serde(default, deserialize_with = "wire::time")]
     pub transaction_date: Option<Timestamp>,
     /// When the callback was created: another one at each attempt.
-    #[serde(default, deserialize_with = "time")]
+    #[serde(default, deserialize_with = "wire::time")]
     pub callback_date: Option<Timestamp>,
     /// Whether the holder's face fits the document, if that was checked. `{}` and null mean that it was not.
     #[serde(default, deserialize_with = "content")]
@@ -100,7 +100,7 @@ pub struct Netverify {
 #[serde(rename_all = "camelCase")]
 pub struct Authentication {
     /// When the callback was created.
-    #[serde(default, deserialize_with = "time")]
+    #[serde(default, deserialize_with = "wire::time")]
     pub callback_date: Option<Timestamp>,
     /// Jumio's reference of the authentication.
     #[serde(default, deserialize_with = "wire::text")]
@@ -112,7 +112,7 @@ pub struct Authentication {
     #[serde(default)]
     pub transaction_result: Option<TransactionResult>,
     /// When the transaction was created.
-    #[serde(default, deserialize_with = "time")]
+    #[serde(default, deserialize_with = "wire::time")]
     pub transaction_date: Option<Timestamp>,
     /// How the person was seen.
     #[serde(default, deserialize_with = "if_understood")]
@@ -126,6 +126,12 @@ pub struct Authentication {
     /// The company's reference of the user.
     #[serde(default, deserialize_with = "wire::text")]
     pub user_reference: Option<String>,
+    /// Not documented for this callback. If it is there, it must not contradict the verdict.
+    #[serde(default, deserialize_with = "content")]
+    pub identity_verification: Option<IdentityVerification>,
+    /// Not documented for this callback. If it is there, it contradicts a verdict that approves.
+    #[serde(default, deserialize_with = "content")]
+    pub reject_reason: Option<RejectReason>,
     /// All other fields.
     #[serde(flatten)]
     pub other: Other,
@@ -139,7 +145,7 @@ pub struct DocumentVerification {
     #[serde(default, deserialize_with = "wire::text")]
     pub scan_reference: Option<String>,
     /// When the callback was created.
-    #[serde(default, deserialize_with = "time")]
+    #[serde(default, deserialize_with = "wire::time")]
     pub timestamp: Option<Timestamp>,
     /// The transaction.
     #[serde(default, deserialize_with = "content")]
@@ -157,7 +163,7 @@ pub struct DocumentVerification {
 #[serde(rename_all = "camelCase")]
 pub struct Transaction {
     /// When the transaction was created.
-    #[serde(default, deserialize_with = "time")]
+    #[serde(default, deserialize_with = "wire::time")]
     pub date: Option<Timestamp>,
     /// Whether the document came in.
     #[serde(default)]
@@ -228,6 +234,10 @@ pub struct IdentityVerification {
     /// Why it is not.
     #[serde(default)]
     pub reason: Option<ValidityReason>,
+    /// Whether the handwritten note in the picture is the right one, where one was asked for. Comes as a boolean, and
+    /// as text in either case.
+    #[serde(default, deserialize_with = "known_or_other")]
+    pub handwritten_note_matches: Option<String>,
     /// Who decided on the similarity.
     #[serde(default, deserialize_with = "if_understood")]
     pub similarity_decision: Option<SimilarityDecision>,
@@ -805,9 +815,4 @@ fn one_or_many<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) 
 fn boolean<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<bool>, D::Error> {
     let text = wire::text(deserializer)?;
     Ok(text.and_then(|text| text.to_ascii_lowercase().parse().ok()))
-}
-
-/// A time with zero to three fractional digits. One that is none counts as missing: nothing is decided by it.
-fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
-    Ok(wire::text(deserializer)?.and_then(|text| text.parse().ok()))
 }

@@ -10,7 +10,8 @@ use signicat_assure::SignicatAssure;
 async fn main() -> ExitCode {
     runtime::run(async {
         let aws = Aws::within(SignicatAssure::<Secrets>::ANSWER_WITHIN).await;
-        runtime::serve(SignicatAssure::new(aws.secret().await?), aws.spilling_store()?).await
+        let (secret, store) = tokio::try_join!(aws.secret(), aws.spilling_store())?;
+        runtime::serve(SignicatAssure::new(secret), store).await
     })
     .await
 }

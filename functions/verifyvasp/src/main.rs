@@ -10,7 +10,8 @@ use verifyvasp::VerifyVasp;
 async fn main() -> ExitCode {
     runtime::run(async {
         let aws = Aws::within(VerifyVasp::<Secrets>::ANSWER_WITHIN).await;
-        runtime::serve(VerifyVasp::new(aws.secret().await?), aws.spilling_store()?).await
+        let (secret, store) = tokio::try_join!(aws.secret(), aws.spilling_store())?;
+        runtime::serve(VerifyVasp::new(secret).in_header(aws.authorization_header()?), store).await
     })
     .await
 }

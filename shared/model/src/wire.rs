@@ -3,7 +3,7 @@
 use std::{
     borrow::Cow,
     collections::{BTreeMap, BTreeSet},
-    fmt,
+    fmt::{self, Write as _},
     marker::PhantomData,
 };
 
@@ -16,7 +16,7 @@ use serde_json::{
     value::{RawValue, to_raw_value},
 };
 
-use crate::Unrecognized;
+use crate::{Timestamp, Unrecognized};
 
 /// Reads a JSON body, ignoring what is not asked for.
 ///
@@ -65,6 +65,14 @@ impl Members<'_> {
         let mut names = BTreeSet::new();
         !self.0.iter().all(|(name, _)| names.insert(name))
     }
+
+    /// The [`canonical`] text of an object with these members.
+    #[must_use]
+    pub fn canonical(&self, is_unordered: fn(&str) -> bool) -> String {
+        let mut text = String::new();
+        Canonical { text: &mut text, is_unordered }.members(self, MAX_CANONICAL_DEPTH);
+        text
+    }
 }
 
 impl<'de> Deserialize<'de> for Members<'de> {
@@ -111,6 +119,106 @@ pub fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>
         Some(_) => raw.get().to_owned(),
     };
     Ok(Some(text).filter(|text| !text.is_empty()))
+}
+
+/// A time by which nothing is decided: a value that is not a time counts as missing.
+///
+/// For use with `#[serde(default, deserialize_with = "wire::time")]`.
+///
+/// # Errors
+/// Only if the sender's JSON cannot be read at all.
+pub fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
+    let raw = Box::<RawValue>::deserialize(deserializer)?;
+    Ok(serde_json::from_str::<String>(raw.get()).ok().and_then(|text| text.parse().ok()))
+}
+
+/// One text for all JSON texts that say the same. White space, escapes and the order of an object's members do not
+/// count. Numbers are compared digit by digit, because identifiers can exceed 64 bits. The order of an array counts,
+/// unless `is_unordered` accepts the name of its member.
+#[must_use]
+pub fn canonical(json: &RawValue, is_unordered: fn(&str) -> bool) -> String {
+    let mut text = String::with_capacity(json.get().len());
+    Canonical { text: &mut text, is_unordered }.value("", json, MAX_CANONICAL_DEPTH);
+    text
+}
+
+/// How deep [`canonical`] looks. Each level is read once more, and providers need six. Deeper values stay as they came.
+const MAX_CANONICAL_DEPTH: usize = 32;
+
+struct Canonical<'t> {
+    text: &'t mut String,
+    is_unordered: fn(&str) -> bool,
+}
+
+impl Canonical<'_> {
+    /// Writes a value. An item of an array goes by the name of the array.
+    fn value(&mut self, name: &str, json: &RawValue, depth: usize) {
+        let json = json.get();
+        match json.as_bytes().first() {
+            Some(b'{') if depth > 0 => {
+                if let Ok(members) = serde_json::from_str::<Members<'_>>(json) {
+                    return self.members(&members, depth);
+                }
+            }
+            Some(b'[') if depth > 0 => {
+                if let Ok(items) = serde_json::from_str::<Vec<&RawValue>>(json) {
+                    return self.items(name, &items, depth);
+                }
+            }
+            Some(b'"') if json.contains('\\') => {
+                let unescaped = serde_json::from_str::<String>(json).ok();
+                if let Some(escaped_alike) = unescaped.and_then(|text| serde_json::to_string(&text).ok()) {
+                    return self.text.push_str(&escaped_alike);
+                }
+            }
+            _ => {}
+        }
+        self.text.push_str(json);
+    }
+
+    fn members(&mut self, Members(members): &Members<'_>, depth: usize) {
+        let mut members: Vec<_> = members.iter().collect();
+        members.sort_by(|(one, _), (other, _)| one.cmp(other));
+        self.text.push('{');
+        for (index, (name, value)) in members.into_iter().enumerate() {
+            self.comma(index);
+            // Writing to a string does not fail.
+            let _ = write!(self.text, "{name:?}:");
+            self.value(name, value, depth - 1);
+        }
+        self.text.push('}');
+    }
+
+    fn items(&mut self, name: &str, items: &[&RawValue], depth: usize) {
+        self.text.push('[');
+        if (self.is_unordered)(name) {
+            let mut texts: Vec<String> = items.iter().map(|item| self.apart(name, item, depth - 1)).collect();
+            texts.sort_unstable();
+            for (index, text) in texts.iter().enumerate() {
+                self.comma(index);
+                self.text.push_str(text);
+            }
+        } else {
+            for (index, item) in items.iter().enumerate() {
+                self.comma(index);
+                self.value(name, item, depth - 1);
+            }
+        }
+        self.text.push(']');
+    }
+
+    /// The text of a value by itself.
+    fn apart(&self, name: &str, json: &RawValue, depth: usize) -> String {
+        let mut text = String::new();
+        Canonical { text: &mut text, is_unordered: self.is_unordered }.value(name, json, depth);
+        text
+    }
+
+    fn comma(&mut self, index: usize) {
+        if index > 0 {
+            self.text.push(',');
+        }
+    }
 }
 
 /// A provider's code as it is. Text that is too long or too free for a code could hold personal data, and becomes `OTHER`.
@@ -261,6 +369,53 @@ mod tests {
         assert_eq!(code("Mr. Example was here"), "OTHER");
         assert_eq!(code(""), "OTHER");
         assert_eq!(code(&"A".repeat(65)), "OTHER");
+    }
+
+    #[track_caller]
+    fn check_canonical(one: &str, other: &str, same: bool) {
+        let canonical = |json: &str| canonical(serde_json::from_str(json).unwrap(), |name| name == "set");
+        assert_eq!(canonical(one) == canonical(other), same, "{one} and {other}");
+    }
+
+    #[test]
+    fn a_canonical_text_is_one_for_all_texts_that_say_the_same() {
+        check_canonical(r#"{"a":1,"b":[true,null]}"#, " { \"b\" : [ true , null ] , \"a\" : 1 } ", true);
+        check_canonical(r#"{"a":{"b":1,"c":"\u00e9\/"}}"#, r#"{"\u0061":{"c":"é/","b":1}}"#, true);
+        check_canonical(r#"{"set":[{"a":1,"b":2},3]}"#, r#"{"set":[3,{"b":2,"a":1}]}"#, true);
+        check_canonical(r#"{"list":[1,2]}"#, r#"{"list":[2,1]}"#, false);
+        check_canonical(r#"{"set":[1,1]}"#, r#"{"set":[1]}"#, false);
+        check_canonical(r#"{"a":"1"}"#, r#"{"a":1}"#, false);
+        check_canonical(r#"{"a":"b,c"}"#, r#"{"a":"b","c":""}"#, false);
+        check_canonical(r#"{"a":1}"#, r#"{"a":1,"a":2}"#, false);
+    }
+
+    #[test]
+    fn a_canonical_text_keeps_every_digit_of_an_identifier() {
+        check_canonical("[15952089931162059995000]", "[15952089931162059995001]", false);
+        check_canonical("[1e400]", "[1e401]", false);
+    }
+
+    #[test]
+    fn a_value_that_is_hard_to_read_has_a_canonical_text_too() {
+        for json in [r#"{"a":"\ud800"}"#, r#"{"\ud800":1}"#, &format!("{}1{}", "[".repeat(10_000), "]".repeat(10_000))]
+        {
+            check_canonical(json, json, true);
+        }
+    }
+
+    #[derive(Deserialize)]
+    struct Time {
+        #[serde(default, deserialize_with = "time")]
+        time: Option<Timestamp>,
+    }
+
+    #[test]
+    fn a_time_that_is_none_counts_as_missing() {
+        let seconds = |json: &str| from_json::<Time>(json.as_bytes()).unwrap().time.map(Timestamp::as_second);
+        assert_eq!(seconds(r#"{"time":"1970-01-01T09:00:01.5+09:00"}"#), Some(1));
+        for none in ["{}", r#"{"time":null}"#, r#"{"time":"today"}"#, r#"{"time":1}"#, r#"{"time":[{}]}"#] {
+            assert_eq!(seconds(none), None, "{none}");
+        }
     }
 
     #[track_caller]
