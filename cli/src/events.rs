@@ -1,32 +1,60 @@
 //! Reading the events table.
 
-use std::collections::HashMap;
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Mutex, PoisonError},
+};
 
 use anyhow::{Context as _, bail};
-use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
+use aws_sdk_dynamodb::{
+    error::SdkError,
+    operation::get_item::GetItemError,
+    types::{AttributeValue, KeysAndAttributes},
+};
 use jiff::{SignedDuration, civil::Date, tz::TimeZone};
-use model::{StoredEvent, Timestamp};
+use model::{StoreError, StoredEvent, Timestamp};
 use runtime::DynamoStore;
 use serde::Deserialize;
 
-use crate::stack::{Connections, Stack};
+use crate::{
+    stack::{Connections, Stack},
+    terminal::harmless,
+};
 
 /// The events table of one stack.
+///
+/// An item that this version cannot read is skipped: what is read is all the others. Standard error says so once.
 #[derive(Debug)]
 pub struct Events {
     connections: Connections,
     table: String,
     /// The same table, as the functions see it.
     pub(crate) store: DynamoStore,
+    /// The ids of the events that were skipped.
+    skipped: Mutex<BTreeSet<String>>,
 }
 
 /// An event's key in the table, and when it was received.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Key {
     pk: String,
-    sk: String,
+    #[serde(rename = "sk")]
+    pub(crate) id: String,
     pub(crate) received_at: Timestamp,
 }
+
+/// The result of looking an event up.
+pub(crate) enum Whole {
+    /// The event, with its whole body.
+    Found(Box<StoredEvent>),
+    /// It is not in the table, or not any more.
+    Missing,
+    /// It was skipped.
+    Skipped,
+}
+
+/// Why an item is skipped. What it holds instead is not said: that could be personal data.
+pub(crate) const UNREADABLE: &str = "this version cannot read it";
 
 /// How many events a BatchGetItem takes.
 pub(crate) const PAGE: usize = 100;
@@ -34,7 +62,7 @@ pub(crate) const PAGE: usize = 100;
 type Item = HashMap<String, AttributeValue>;
 
 /// Everything but the body, which may be large, and is nobody's business in a list.
-const WITHOUT_BODY: &str = "pk, sk, provider, #source, kind, track, #policy, content, recipient, outcome, #final, reasons, \
+const WITHOUT_BODY: &str = "pk, sk, provider, #source, kind, track, #policy, recipient, outcome, #final, reasons, \
                             unrecognized, assurance, occurred_at, received_at, drained_at, replaces, details, evidence, \
                             parts, #day, expires_at, perishable, traceparent";
 
@@ -50,7 +78,49 @@ impl Events {
         let connections = stack.connect().await;
         let table = stack.events_table.clone();
         let store = DynamoStore::new(connections.dynamodb.clone(), table.clone(), stack.retention());
-        Self { connections, table, store }
+        Self { connections, table, store, skipped: Mutex::default() }
+    }
+
+    /// How many events were skipped so far.
+    #[must_use]
+    pub fn skipped(&self) -> usize {
+        self.skipped.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// How many events were skipped so far, as the end of a summary; nothing if there was none.
+    pub(crate) fn and_skipped(&self) -> String {
+        match self.skipped() {
+            0 => String::new(),
+            skipped => format!(", {skipped} skipped"),
+        }
+    }
+
+    /// Notes that an event is skipped, and says so the first time.
+    pub(crate) fn skip(&self, id: &str, reason: &str) {
+        if self.skipped.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_owned()) {
+            eprintln!("Skipped event {}: {reason}.", harmless(id));
+        }
+    }
+
+    /// Whether this event was skipped.
+    pub(crate) fn is_skipped(&self, id: &str) -> bool {
+        self.skipped.lock().unwrap_or_else(PoisonError::into_inner).contains(id)
+    }
+
+    /// Reads an item, unless it has to be skipped.
+    fn read<T: serde::de::DeserializeOwned>(&self, item: Item) -> Option<T> {
+        let id = item.get("sk").and_then(|id| id.as_s().ok()).cloned().unwrap_or_default();
+        let read = serde_dynamo::from_item(item).ok();
+        if read.is_none() {
+            self.skip(&id, UNREADABLE);
+        }
+        read
+    }
+
+    /// Reads an item of which the body was left out, unless it has to be skipped.
+    fn read_without_body(&self, mut item: Item) -> Option<StoredEvent> {
+        item.insert("body".to_owned(), AttributeValue::B(Vec::new().into()));
+        self.read(item)
     }
 
     /// Up to so many events received from `since` until before `until`, without their bodies, in the order in which they were received.
@@ -88,7 +158,7 @@ impl Events {
                 keys.extend(self.keys(day, shard, since, until).await?);
             }
         }
-        keys.sort_by(|one, other| (one.received_at, &one.sk).cmp(&(other.received_at, &other.sk)));
+        keys.sort_by(|one, other| (one.received_at, &one.id).cmp(&(other.received_at, &other.id)));
         Ok(keys)
     }
 
@@ -107,7 +177,7 @@ impl Events {
             .send();
         let mut keys = Vec::new();
         while let Some(item) = pages.next().await {
-            keys.push(serde_dynamo::from_item(item.context("failed to read the index by day")?)?);
+            keys.extend(self.read::<Key>(item.context("failed to read the index by day")?));
         }
         Ok(keys)
     }
@@ -116,7 +186,7 @@ impl Events {
     pub(crate) async fn get(&self, keys: &[Key]) -> anyhow::Result<Vec<StoredEvent>> {
         let key = |key: &Key| {
             let text = |text: &str| AttributeValue::S(text.to_owned());
-            Item::from([("pk".to_owned(), text(&key.pk)), ("sk".to_owned(), text(&key.sk))])
+            Item::from([("pk".to_owned(), text(&key.pk)), ("sk".to_owned(), text(&key.id))])
         };
         let request = KeysAndAttributes::builder()
             .set_keys(Some(keys.iter().map(key).collect()))
@@ -129,12 +199,11 @@ impl Events {
             let got = self.connections.dynamodb.batch_get_item().set_request_items(Some(requests)).send().await;
             let got = got.context("failed to read the events table")?;
             for item in got.responses.into_iter().flatten().flat_map(|(_, items)| items) {
-                let event = read(item)?;
-                events.insert(event.id.clone(), event);
+                events.extend(self.read_without_body(item).map(|event| (event.id.clone(), event)));
             }
             requests = got.unprocessed_keys.unwrap_or_default();
         }
-        Ok(keys.iter().filter_map(|key| events.remove(&key.sk)).collect())
+        Ok(keys.iter().filter_map(|key| events.remove(&key.id)).collect())
     }
 
     /// All events of a subject, without their bodies, in the order in which they were received.
@@ -153,7 +222,7 @@ impl Events {
             .send();
         let mut events = Vec::new();
         while let Some(item) = pages.next().await {
-            events.push(read(item.context("failed to read the events table")?)?);
+            events.extend(self.read_without_body(item.context("failed to read the events table")?));
         }
         events.sort_by(|one, other| (one.received_at, &one.id).cmp(&(other.received_at, &other.id)));
         Ok(events)
@@ -164,7 +233,7 @@ impl Events {
     /// # Errors
     /// If the table cannot be read.
     pub async fn keys_of_subject(&self, subject: &str) -> anyhow::Result<Vec<Key>> {
-        let key = |event: StoredEvent| Key { pk: event.subject, sk: event.id, received_at: event.received_at };
+        let key = |event: StoredEvent| Key { pk: event.subject, id: event.id, received_at: event.received_at };
         Ok(self.of_subject(subject).await?.into_iter().map(key).collect())
     }
 
@@ -177,8 +246,26 @@ impl Events {
             Some(subject) => subject.to_owned(),
             None => self.subject_of(id).await?,
         };
-        let found = self.store.find(&subject, id).await.context("failed to read the events table")?;
-        found.with_context(|| format!("there is no event {id} with this subject"))
+        match self.whole(&subject, id).await? {
+            Whole::Found(event) => Ok(*event),
+            Whole::Missing => bail!("there is no event {id} with this subject"),
+            Whole::Skipped => bail!("the event {id} cannot be shown"),
+        }
+    }
+
+    /// The event with this subject and id, with its whole body.
+    pub(crate) async fn whole(&self, subject: &str, id: &str) -> anyhow::Result<Whole> {
+        match self.store.find(subject, id).await {
+            Ok(Some(event)) => Ok(Whole::Found(Box::new(event))),
+            Ok(None) => Ok(Whole::Missing),
+            Err(error) => match why_skipped(&error) {
+                Some(reason) => {
+                    self.skip(id, &reason);
+                    Ok(Whole::Skipped)
+                }
+                None => Err(error).context("failed to read the events table"),
+            },
+        }
     }
 
     async fn subject_of(&self, id: &str) -> anyhow::Result<String> {
@@ -196,8 +283,16 @@ impl Events {
     }
 }
 
-/// Reads an item of which the body was left out.
-fn read(mut item: Item) -> anyhow::Result<StoredEvent> {
-    item.insert("body".to_owned(), AttributeValue::B(Vec::new().into()));
-    serde_dynamo::from_item(item).context("an item is no event")
+/// Why one event cannot be read although DynamoDB answers: the item is not one of this version, or its body is not whole. None
+/// if DynamoDB is the reason.
+fn why_skipped(error: &StoreError) -> Option<String> {
+    if is_unreadable(error) {
+        return Some(UNREADABLE.to_owned());
+    }
+    (!error.0.is::<SdkError<GetItemError>>()).then(|| error.0.to_string())
+}
+
+/// Whether what DynamoDB answered could not be read, rather than that it did not answer.
+pub(crate) fn is_unreadable(error: &StoreError) -> bool {
+    error.0.is::<serde_dynamo::Error>()
 }

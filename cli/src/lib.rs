@@ -12,9 +12,13 @@ macro_rules! say {
 mod api;
 mod deploy;
 mod emulator;
+mod held;
+mod parsers;
 mod python;
+mod rows;
 mod selection;
 mod step;
+mod terminal;
 
 pub mod demo;
 pub mod doctor;
@@ -123,6 +127,12 @@ impl Target {
             (None, None) => local::running(),
         }
     }
+}
+
+/// An error as it is printed. It may quote what others wrote; its own line breaks stay.
+#[must_use]
+pub fn error_text(error: &anyhow::Error) -> String {
+    format!("{error:#}").lines().map(terminal::harmless).collect::<Vec<_>>().join("\n")
 }
 
 /// The folder of the project: where template.yaml is, here or above.

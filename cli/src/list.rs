@@ -12,14 +12,15 @@ use serde_json::{Value, json};
 
 use crate::{
     Target,
-    events::{Events, PAGE},
+    events::{Events, PAGE, is_unreadable},
     selection::{Selection, now},
     stack::Stack,
+    terminal,
 };
 
-/// Lists the events that were received in a time or of a verification, by default those of the last day.
+/// List stored events (default: the last 24 hours).
 ///
-/// Shows no payloads. Exits with 1 if there is none.
+/// Shows no payloads. Skips events that this version cannot read, and says so. Exits with 1 if it lists nothing.
 #[derive(Debug, Args)]
 pub struct List {
     #[command(flatten)]
@@ -48,7 +49,7 @@ pub struct Show {
     /// The event's subject, so that the table need not be searched for its id.
     #[arg(long)]
     subject: Option<String>,
-    /// Show the payload too: personal data. Only for one event.
+    /// Show the payload too, on one line: personal data. Only for one event.
     #[arg(long)]
     payload: bool,
     /// Write the payload's bytes as they came, and nothing else: personal data. Only for one event.
@@ -72,7 +73,7 @@ impl List {
             }
         }
         for event in &events {
-            print(event, None, self.json);
+            print(event, None, self.json)?;
         }
         if events.is_empty() {
             eprintln!("There is none (without --since or --subject, of the last day).");
@@ -89,6 +90,9 @@ impl Show {
         let stack = self.target.resolve().await?;
         let events = Events::of(&stack).await;
         let course = if self.subject.is_none() { events.of_subject(&self.what).await? } else { Vec::new() };
+        if course.is_empty() && events.skipped() > 0 {
+            bail!("this version cannot read any of the {} events of this verification", events.skipped());
+        }
         if !course.is_empty() {
             if self.payload || self.raw {
                 bail!("{} is a verification of {} events: name one of them by its id", self.what, course.len());
@@ -96,7 +100,9 @@ impl Show {
             for provider in course.iter().map(|event| event.provider.as_str()).collect::<BTreeSet<_>>() {
                 self.print_standing(&stack, provider).await?;
             }
-            course.iter().for_each(|event| print(event, None, self.json));
+            for event in &course {
+                print(event, None, self.json)?;
+            }
             return Ok(ExitCode::SUCCESS);
         }
         let is_id = self.what.len() == 64 && self.what.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -108,7 +114,7 @@ impl Show {
             std::io::stdout().write_all(&event.body).context("failed to write")?;
             return Ok(ExitCode::SUCCESS);
         }
-        print(&event, self.payload.then_some(event.body.as_slice()), self.json);
+        print(&event, self.payload.then_some(event.body.as_slice()), self.json)?;
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -117,57 +123,75 @@ impl Show {
     /// Prints where the verification stands at one provider.
     async fn print_standing(&self, stack: &Stack, provider: &str) -> anyhow::Result<()> {
         let courses = DynamoCourses::new(stack.connect().await.dynamodb, stack.verifications_table.clone());
-        let courses = courses.of_verification(provider, &self.what).await;
-        let courses = courses.context("failed to read the verifications table")?;
+        let courses = match courses.of_verification(provider, &self.what).await {
+            Err(error) if is_unreadable(&error) => {
+                eprintln!("Skipped where it stands at {provider}: this version cannot read one of the rows.");
+                return Ok(());
+            }
+            courses => courses.context("failed to read the verifications table")?,
+        };
         let Some(verification) = Verification::new(provider, &self.what, &courses, now()) else {
             eprintln!("Nothing was decided about it yet.");
             return Ok(());
         };
         if self.json {
-            say!("{}", serde_json::to_string(&verification)?);
-            return Ok(());
+            return terminal::print_json(&verification);
         }
-        for track in &verification.verifications {
-            let outcome = track.outcome.as_str();
-            let conflict = if track.conflict { "  CONFLICT: final verdicts differ" } else { "" };
-            let is_final = if track.r#final { "final" } else { "not final" };
-            let (provider, name, callbacks) = (&verification.provider, &track.track, track.callbacks);
-            say!("{provider}  {name}  stands at {outcome} ({is_final}), of {callbacks} callbacks{conflict}");
-        }
-        for event in &verification.events {
-            let flags = [(event.repeated, "repeated"), (event.late, "late"), (event.conflict, "conflict")];
-            let flags: Vec<&str> = flags.into_iter().filter_map(|(is_so, flag)| is_so.then_some(flag)).collect();
-            let reported = event.reported_outcome.map(|own| format!("  reported {}", own.as_str())).unwrap_or_default();
-            let outcome = event.outcome.as_str();
-            let line =
-                format!("  published {outcome:<15}  {}  {}{reported}  {}", event.track, event.id, flags.join(", "));
-            say!("{}", line.trim_end());
-        }
+        standing(&verification).iter().for_each(|line| terminal::print(line));
         Ok(())
     }
 }
 
-pub(crate) fn print(event: &StoredEvent, payload: Option<&[u8]>, as_json: bool) {
+/// Where a verification stands, and what was published.
+fn standing(verification: &Verification) -> Vec<String> {
+    let tracks = verification.verifications.iter().map(|track| {
+        let outcome = track.outcome.as_str();
+        let conflict = if track.conflict { "  CONFLICT: final verdicts differ" } else { "" };
+        let is_final = if track.r#final { "final" } else { "not final" };
+        let (provider, name, callbacks) = (&verification.provider, &track.track, track.callbacks);
+        format!("{provider}  {name}  stands at {outcome} ({is_final}), of {callbacks} callbacks{conflict}")
+    });
+    let published = verification.events.iter().map(|event| {
+        let flags = [(event.repeated, "repeated"), (event.late, "late"), (event.conflict, "conflict")];
+        let flags: Vec<&str> = flags.into_iter().filter_map(|(is_so, flag)| is_so.then_some(flag)).collect();
+        let reported = event.reported_outcome.map(|own| format!("  reported {}", own.as_str())).unwrap_or_default();
+        let outcome = event.outcome.as_str();
+        let line = format!("  published {outcome:<15}  {}  {}{reported}  {}", event.track, event.id, flags.join(", "));
+        line.trim_end().to_owned()
+    });
+    tracks.chain(published).collect()
+}
+
+/// Prints an event, and its payload if it is asked for.
+pub(crate) fn print(event: &StoredEvent, payload: Option<&[u8]>, as_json: bool) -> anyhow::Result<()> {
     if as_json {
-        let mut json = serde_json::to_value(event).unwrap_or_default();
-        if let Some(fields) = json.as_object_mut() {
-            // As in a message, rather than as in a table.
-            let renamed = [("subject", "pk"), ("id", "sk")].map(|(name, key)| (name, fields.remove(key)));
-            fields.extend(renamed.map(|(name, value)| (name.to_owned(), value.unwrap_or_default())));
-            fields.retain(|name, _| !["body", "day"].contains(&name.as_str()));
-            fields.extend(payload.map(|payload| match serde_json::from_slice::<Value>(payload) {
-                Ok(json) => ("payload".to_owned(), json),
-                Err(_) => ("payload_base64".to_owned(), json!(BASE64.encode(payload))),
-            }));
-        }
-        say!("{json}");
-        return;
+        return terminal::print_json(&json(event, payload));
     }
+    terminal::print(&line(event));
+    if let Some(payload) = payload {
+        terminal::print(&String::from_utf8_lossy(payload));
+    }
+    Ok(())
+}
+
+/// An event as in a message, rather than as in a table.
+fn json(event: &StoredEvent, payload: Option<&[u8]>) -> Value {
+    let mut json = serde_json::to_value(event).unwrap_or_default();
+    if let Some(fields) = json.as_object_mut() {
+        let renamed = [("subject", "pk"), ("id", "sk")].map(|(name, key)| (name, fields.remove(key)));
+        fields.extend(renamed.map(|(name, value)| (name.to_owned(), value.unwrap_or_default())));
+        fields.retain(|name, _| !["body", "day"].contains(&name.as_str()));
+        fields.extend(payload.map(|payload| match serde_json::from_slice::<Value>(payload) {
+            Ok(json) => ("payload".to_owned(), json),
+            Err(_) => ("payload_base64".to_owned(), json!(BASE64.encode(payload))),
+        }));
+    }
+    json
+}
+
+fn line(event: &StoredEvent) -> String {
     let reasons = event.unrecognized.clone().unwrap_or_else(|| event.reasons.join(", "));
     let (outcome, kind, subject) = (event.outcome.as_str(), &event.kind, &event.subject);
     let line = format!("{:.3}  {outcome:<8}  {kind}  {subject}  {}  {reasons}", event.received_at, event.id);
-    say!("{}", line.trim_end());
-    if let Some(payload) = payload {
-        say!("{}", String::from_utf8_lossy(payload));
-    }
+    line.trim_end().to_owned()
 }

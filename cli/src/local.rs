@@ -150,7 +150,7 @@ async fn describe(stack: &Stack) -> anyhow::Result<String> {
         let signed = format!("--user test:test --aws-sigv4 aws:amz:{}:execute-api", stack.region);
         let curl = match name.as_str() {
             "expectations" => {
-                let announcement = r#"{"code": "example-code", "state": "example-state", "template_ids": ["1"]}"#;
+                let announcement = r#"{"purpose": "verification", "code": "example-code", "state": "example-state"}"#;
                 format!("curl -i -X PUT {} {signed} --data-binary '{announcement}'", stack.url(name)?)
             }
             "verifications" => {
@@ -168,7 +168,7 @@ async fn describe(stack: &Stack) -> anyhow::Result<String> {
         };
         text.push_str(&format!("\n# {name}\n{curl}\n"));
     }
-    text.push_str("\nSee what comes out of the queues with: cargo callbacks tail\n");
+    text.push_str("\nSee what is published with: cargo callbacks tail\n");
     Ok(text)
 }
 

@@ -9,7 +9,7 @@ async fn main() -> ExitCode {
     match cli::Cli::parse().run().await {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", cli::error_text(&error));
             ExitCode::FAILURE
         }
     }

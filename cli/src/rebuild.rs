@@ -11,8 +11,10 @@ use crate::{
     events::{Events, PAGE},
     local::INTERRUPTED,
     replay::publisher,
+    rows::with_rows,
     selection::{Selection, now},
     step::{Interrupt, progress},
+    terminal,
 };
 
 /// Rebuild where verifications stand, from the stored events.
@@ -21,7 +23,8 @@ use crate::{
 /// of receipt, by the publisher's own rules, and sends nothing. What the table still holds is left as it is. Without --since
 /// or --subject, all events are read.
 ///
-/// May be interrupted and repeated. Exits with 1 if a row could not be written.
+/// May be interrupted and repeated. Exits with 1 if a row could not be written, or if an event was skipped because this
+/// version cannot read its item or its row.
 #[derive(Debug, Args)]
 pub struct Rebuild {
     #[command(flatten)]
@@ -48,18 +51,30 @@ impl Rebuild {
             }
             let mut selected = events.get(page).await?;
             selected.retain(|event| self.selection.selects(event));
-            let decisions = publisher.decide(&selected.iter().collect::<Vec<&StoredEvent>>(), now()).await;
+            let decide =
+                async |selected: &[StoredEvent]| publisher.decide(&selected.iter().collect::<Vec<_>>(), now()).await;
+            let mut decisions = decide(&selected).await;
+            if decisions.iter().any(Result::is_err) {
+                // One row that cannot be read would fail all of them. If it is another reason, that is said below.
+                let readable = with_rows(&publisher.courses, &events, selected).await?;
+                selected = readable.into_iter().map(|(event, _)| event).collect();
+                decisions = decide(&selected).await;
+            }
             failed += decisions.iter().filter(|decision| decision.is_err()).count();
             decided += decisions.iter().filter(|decision| decision.is_ok()).count();
             progress.inc(page.len() as u64);
         }
         progress.finish_and_clear();
+        let skipped = events.skipped();
         if self.json {
-            say!("{}", json!({ "decided": decided, "failed": failed, "interrupted": interrupt.came() }));
+            let interrupted = interrupt.came();
+            let summary =
+                json!({ "decided": decided, "failed": failed, "skipped": skipped, "interrupted": interrupted });
+            terminal::print_json(&summary)?;
         } else {
-            say!("{decided} events decided, {failed} failed.");
+            terminal::print(&format!("{decided} events decided, {failed} failed{}.", events.and_skipped()));
         }
-        Ok(match failed {
+        Ok(match failed + skipped {
             _ if interrupt.came() => INTERRUPTED.into(),
             0 => ExitCode::SUCCESS,
             _ => ExitCode::FAILURE,

@@ -1,9 +1,12 @@
 //! `callbacks redrive`: what could not be dealt with, once more.
 
-use std::{process::ExitCode, time::Duration};
+use std::{cmp::Ordering, process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, bail};
-use aws_sdk_dynamodbstreams::types::{OperationType, ShardIteratorType};
+use aws_sdk_dynamodbstreams::{
+    Error as StreamError,
+    types::{OperationType, Record, ShardIteratorType},
+};
 use aws_sdk_sqs::types::{Message as SqsMessage, MessageSystemAttributeName, QueueAttributeName};
 use clap::{Args, ValueEnum};
 use jiff::SignedDuration;
@@ -14,19 +17,25 @@ use serde_json::{Value, json};
 
 use crate::{
     Target,
-    events::{Events, PAGE},
+    events::{Events, PAGE, UNREADABLE, Whole},
+    held::Held,
     local::INTERRUPTED,
     replay::{publish, publisher},
     selection::now,
     stack::{Connections, Stack},
     step::Interrupt,
-    tail::{delete, line, receive},
+    tail::line_of,
+    terminal::{self, json_line},
 };
 
-/// Looks into the dead-letter queues, and sends what is there where it was meant to go.
+/// Look into the dead-letter queues, and send what is there where it was meant to go.
 ///
-/// Without a queue, or with --dry-run, it only looks. A message is deleted from its dead-letter queue when it has been accepted where it goes, so it is safe to
-/// interrupt and to repeat: at worst, a message comes twice, with the id that it had. Exits with 1 if something has to stay.
+/// Without a queue, or with --dry-run, it only looks. What it looks at is hidden from others until it ends, and then given
+/// back. Dead-letter queues have no dead-letter queue of their own, so a look moves nothing, however often.
+///
+/// A message is deleted from its dead-letter queue when it has been accepted where it goes, so it is safe to interrupt and
+/// to repeat: at worst, a message comes twice, with the id that it had. A record of `unpublished` is deleted if as many
+/// events were found and published as it stands for. Exits with 1 if something has to stay.
 #[derive(Debug, Args)]
 pub struct Redrive {
     /// What to send again. Look first, and mend what was in the way: it is in the way of the second time too.
@@ -37,6 +46,9 @@ pub struct Redrive {
     /// Only look.
     #[arg(long)]
     dry_run: bool,
+    /// Delete records of `unpublished` of which not all events were found; those that were are published first.
+    #[arg(long, conflicts_with = "dry_run")]
+    forget: bool,
     /// Print one JSON object a message.
     #[arg(long)]
     json: bool,
@@ -53,6 +65,66 @@ enum DeadLetters {
     Spill,
     /// Events that could not be published: published from the table.
     Unpublished,
+}
+
+/// What was done with a message.
+#[derive(Debug, PartialEq, Eq)]
+enum Done {
+    /// It was accepted where it goes.
+    Sent,
+    /// All events that a record stands for were found, and published.
+    Published(Found),
+    /// Not all of them were, and the record is deleted on purpose.
+    Forgotten(Found),
+}
+
+/// How many events of a record were found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Found {
+    /// How many were found, can be read, and are published.
+    events: usize,
+    /// How many were found and cannot be read.
+    unreadable: usize,
+    /// How many the record stands for.
+    of: usize,
+}
+
+impl Done {
+    fn word(&self) -> &'static str {
+        match self {
+            Self::Sent | Self::Published(_) => "sent",
+            Self::Forgotten(_) => "forgotten",
+        }
+    }
+
+    fn found(&self) -> Option<Found> {
+        match self {
+            Self::Sent => None,
+            Self::Published(found) | Self::Forgotten(found) => Some(*found),
+        }
+    }
+}
+
+impl Found {
+    /// Whether the record is of no more use. If one event cannot be read, it may be one of the record's.
+    fn is_all(self) -> bool {
+        self.events >= self.of && self.unreadable == 0
+    }
+}
+
+impl std::fmt::Display for Found {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { events, unreadable, of } = self;
+        if events > of {
+            write!(f, "found {events} events for its {of}")?;
+        } else {
+            write!(f, "found {events} of its {of} events")?;
+        }
+        if *unreadable > 0 {
+            write!(f, " and {unreadable} that cannot be read")?;
+        }
+        Ok(())
+    }
 }
 
 impl DeadLetters {
@@ -77,7 +149,7 @@ impl DeadLetters {
     /// What a message is, without what is nobody's business.
     fn describe(self, body: &str) -> String {
         match self {
-            Self::Verdicts => line(body),
+            Self::Verdicts => line_of(body),
             // The message itself is a password.
             Self::Deliveries => serde_json::from_str::<Message>(body).map_or(NOT_OURS.to_owned(), |message| {
                 let expires = message.expirytime.map(|time| format!("  expires {time:.0}")).unwrap_or_default();
@@ -102,11 +174,11 @@ impl DeadLetters {
 
 const NOT_OURS: &str = "nothing that this version knows";
 
-/// For how long a message is ours to deal with, and hidden from a second `redrive`.
-const HIDDEN: Duration = Duration::from_secs(120);
-
 impl Redrive {
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
+        if self.forget && self.queues != [DeadLetters::Unpublished] {
+            bail!("--forget is about the records of one queue: callbacks redrive unpublished --forget");
+        }
         let stack = self.target.resolve().await?;
         let connections = stack.connect().await;
         let queues = if self.queues.is_empty() { DeadLetters::value_variants() } else { &self.queues };
@@ -114,9 +186,10 @@ impl Redrive {
         let interrupt = Interrupt::listen();
         let mut all_gone = true;
         for &queue in queues {
-            let work = Work { stack: &stack, connections: &connections, queue, json: self.json };
+            let (json, forget) = (self.json, self.forget);
+            let work = Work { stack: &stack, connections: &connections, queue, json, forget };
             if only_look {
-                work.look().await?;
+                work.look(&interrupt).await?;
             } else {
                 all_gone &= work.redrive(&interrupt).await?;
             }
@@ -134,90 +207,83 @@ struct Work<'a> {
     connections: &'a Connections,
     queue: DeadLetters,
     json: bool,
+    forget: bool,
 }
 
 impl Work<'_> {
     /// Shows what is in the queue, and leaves it there. Of a FIFO queue, only the first messages of a verification can be seen.
-    async fn look(&self) -> anyhow::Result<()> {
+    async fn look(&self, interrupt: &Interrupt) -> anyhow::Result<()> {
         let url = self.queue.url(self.stack);
         let attributes = self.connections.sqs.get_queue_attributes().queue_url(url);
         let attributes = attributes.attribute_names(QueueAttributeName::ApproximateNumberOfMessages).send().await;
         let attributes = attributes.with_context(|| format!("failed to look at {url}"))?.attributes.unwrap_or_default();
         let count = attributes.get(&QueueAttributeName::ApproximateNumberOfMessages).map_or("?", String::as_str);
         if !self.json {
-            say!("{}: about {count}", self.queue.name());
+            terminal::print(&format!("{}: about {count}", self.queue.name()));
         }
-        let mut seen = Vec::new();
-        loop {
-            let messages = self.receive_new(&seen).await?;
-            if messages.is_empty() {
-                break;
-            }
-            for message in &messages {
-                self.print(message, None);
-            }
-            seen.extend(messages);
-        }
+        let mut held = Held::new(self.connections, url);
+        let seen = receive_all(&mut held, interrupt).await;
+        // Given back first: printing may end this command, if nobody reads on.
+        let released = held.release().await;
+        let seen = seen?;
+        released?;
         for message in seen {
-            self.show_again(&message).await?;
+            self.print(&message, None)?;
         }
         Ok(())
     }
 
     /// Sends what is in the queue where it was meant to go. Returns whether all of it is gone.
     async fn redrive(&self, interrupt: &Interrupt) -> anyhow::Result<bool> {
-        let url = self.queue.url(self.stack);
-        let (mut sent, mut stays) = (0, Vec::new());
+        let mut held = Held::new(self.connections, self.queue.url(self.stack));
+        let redriven = self.redrive_from(&mut held, interrupt).await;
+        let released = held.release().await;
+        let (sent, stay) = redriven?;
+        released?;
+        if !self.json {
+            terminal::print(&format!("{}: {sent} sent, {stay} stay", self.queue.name()));
+        }
+        Ok(stay == 0)
+    }
+
+    async fn redrive_from(&self, held: &mut Held, interrupt: &Interrupt) -> anyhow::Result<(usize, usize)> {
+        let (mut sent, mut stay) = (0, 0);
         while !interrupt.came() {
-            let messages = self.receive_new(&stays).await?;
+            let messages = held.receive().await?;
             if messages.is_empty() {
                 break;
             }
             for message in messages {
-                match self.send_on(&message).await {
-                    Ok(()) => {
-                        delete(self.connections, url, &message).await?;
-                        sent += 1;
-                        self.print(&message, Some("sent"));
-                    }
-                    Err(reason) => {
-                        self.print(&message, Some(&format!("stays: {reason:#}")));
-                        stays.push(message);
-                    }
+                let done = self.send_on(&message).await;
+                if done.is_ok() {
+                    held.delete(&message).await?;
+                    sent += 1;
+                } else {
+                    stay += 1;
                 }
+                self.print(&message, Some(&done))?;
             }
         }
-        for message in &stays {
-            self.show_again(message).await?;
-        }
-        if !self.json {
-            say!("{}: {sent} sent, {} stay", self.queue.name(), stays.len());
-        }
-        Ok(stays.is_empty())
+        Ok((sent, stay))
     }
 
-    /// What is in the queue and not among these. When there is so much that they come again meanwhile, it is enough.
-    async fn receive_new(&self, seen: &[SqsMessage]) -> anyhow::Result<Vec<SqsMessage>> {
-        let mut messages = receive(self.connections, self.queue.url(self.stack), HIDDEN).await?;
-        messages.retain(|message| seen.iter().all(|seen| seen.message_id != message.message_id));
-        Ok(messages)
-    }
-
-    async fn send_on(&self, message: &SqsMessage) -> anyhow::Result<()> {
+    async fn send_on(&self, message: &SqsMessage) -> anyhow::Result<Done> {
         let body = message.body().unwrap_or_default();
-        match self.queue {
-            DeadLetters::Verdicts => self.send_to(&self.stack.verification_queue_url, message).await,
+        let url = match self.queue {
+            DeadLetters::Verdicts => &self.stack.verification_queue_url,
             DeadLetters::Deliveries => {
                 let expired = serde_json::from_str(body)
                     .is_ok_and(|message: Message| message.expirytime.is_some_and(|time| time < now()));
                 if expired {
                     bail!("it has expired");
                 }
-                self.send_to(&self.stack.delivery_queue_url, message).await
+                &self.stack.delivery_queue_url
             }
-            DeadLetters::Spill => self.send_to(&self.stack.spill_queue_url, message).await,
-            DeadLetters::Unpublished => self.publish(body).await,
-        }
+            DeadLetters::Spill => &self.stack.spill_queue_url,
+            DeadLetters::Unpublished => return self.publish(body).await,
+        };
+        self.send_to(url, message).await?;
+        Ok(Done::Sent)
     }
 
     /// Sends a message as it is, to the group it was in.
@@ -240,83 +306,166 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Publishes what could not be, as the publisher does.
-    async fn publish(&self, body: &str) -> anyhow::Result<()> {
+    /// Publishes what could not be, as the publisher does, as far as it is found.
+    async fn publish(&self, body: &str) -> anyhow::Result<Done> {
         let events = Events::of(self.stack).await;
-        let unpublished = match serde_json::from_str(body).context(NOT_OURS)? {
-            Unpublished::Unreadable(unreadable) => {
-                vec![events.find(&unreadable.id, Some(&unreadable.subject)).await?]
-            }
-            Unpublished::Batch { batch } => match self.in_stream(&batch).await? {
-                Some(events) => events,
-                None => in_table(&events, &batch).await?,
+        let (of, Search { found, unreadable }) = match serde_json::from_str(body).context(NOT_OURS)? {
+            Unpublished::Unreadable(Unreadable { subject, id }) => match events.whole(&subject, &id).await? {
+                Whole::Found(event) => (1, Search { found: vec![*event], unreadable: 0 }),
+                Whole::Missing => (1, Search::default()),
+                Whole::Skipped => (1, Search { unreadable: 1, ..Search::default() }),
             },
+            Unpublished::Batch { batch } => {
+                let search = match self.in_stream(&events, &batch).await? {
+                    Some(search) => search,
+                    None => in_table(&events, &batch).await?,
+                };
+                (usize::try_from(batch.size).unwrap_or(usize::MAX), search)
+            }
         };
+        let count = found.len();
         let publisher = publisher(self.stack, self.connections, None)?;
-        if !publish(&publisher, &events, unpublished).await? {
-            bail!("the queue does not take it");
+        let Some(published) = publish(&publisher, &events, found).await? else {
+            bail!("a queue does not accept a message, or a row cannot be written");
+        };
+        // Those whose body or row cannot be read were left out.
+        let found = Found { events: published, unreadable: unreadable + count - published, of };
+        match found.is_all() {
+            true => Ok(Done::Published(found)),
+            false if self.forget => Ok(Done::Forgotten(found)),
+            false => bail!("{found}, and published what can be; --forget deletes this record all the same"),
         }
-        Ok(())
     }
 
-    /// The events of a batch, if the stream still has them: for 24 hours.
-    async fn in_stream(&self, batch: &Batch) -> anyhow::Result<Option<Vec<StoredEvent>>> {
+    /// The events of a batch, if the stream still has them: for 24 hours. Those that this version cannot read are skipped.
+    async fn in_stream(&self, events: &Events, batch: &Batch) -> anyhow::Result<Option<Search>> {
         let streams = &self.connections.streams;
         let iterator = streams.get_shard_iterator().stream_arn(&batch.stream_arn).shard_id(&batch.shard_id);
         let iterator = iterator.shard_iterator_type(ShardIteratorType::AtSequenceNumber).sequence_number(&batch.start);
-        let mut iterator = match iterator.send().await.map_err(aws_sdk_dynamodbstreams::Error::from) {
+        let mut iterator = match iterator.send().await.map_err(StreamError::from) {
             Ok(output) => output.shard_iterator,
-            Err(
-                aws_sdk_dynamodbstreams::Error::TrimmedDataAccessException(_)
-                | aws_sdk_dynamodbstreams::Error::ResourceNotFoundException(_),
-            ) => return Ok(None),
+            Err(error) if is_forgotten(&error) => return Ok(None),
             Err(error) => return Err(error).context("failed to read the stream"),
         };
-        let mut found = Vec::new();
-        while let Some(position) = iterator {
-            let page =
-                streams.get_records().shard_iterator(position).send().await.context("failed to read the stream")?;
-            for record in page.records.unwrap_or_default() {
-                let Some(change) = record.dynamodb else { continue };
-                let is_last = change.sequence_number.as_deref() == Some(batch.end.as_str());
-                let image = change.new_image.unwrap_or_default();
-                // Beside events there are parts of bodies, which have no kind.
-                if record.event_name == Some(OperationType::Insert) && image.contains_key("kind") {
-                    // One that was passed over would be forgotten with the batch's record.
-                    let event = serde_dynamo::from_item(image).context("this version cannot read an event in it")?;
-                    found.push(event);
+        let (mut search, mut empty_pages) = (Search::default(), 0);
+        // The iterator of an open shard never ends, so the batch's last record does. If that is not there, what was found is
+        // counted as all else.
+        while let Some(position) = iterator.filter(|_| empty_pages < MAX_EMPTY_PAGES) {
+            let page = match streams.get_records().shard_iterator(position).send().await.map_err(StreamError::from) {
+                Ok(page) => page,
+                Err(error) if is_forgotten(&error) => return Ok(None),
+                Err(error) => return Err(error).context("failed to read the stream"),
+            };
+            let records = page.records.unwrap_or_default();
+            empty_pages = if records.is_empty() { empty_pages + 1 } else { 0 };
+            for record in records {
+                let sequence_number = record.dynamodb.as_ref().and_then(|change| change.sequence_number.clone());
+                let order = in_sequence(sequence_number.as_deref().unwrap_or_default(), &batch.end);
+                if order != Ordering::Greater {
+                    search.take(events, record);
                 }
-                if is_last {
-                    return Ok(Some(found));
+                if order != Ordering::Less {
+                    return Ok(Some(search));
                 }
             }
             iterator = page.next_shard_iterator;
+            // A shard is read five times a second at most, and the publisher reads it too.
+            tokio::time::sleep(BETWEEN_PAGES).await;
         }
-        Ok(Some(found))
+        Ok(Some(search))
     }
 
-    async fn show_again(&self, message: &SqsMessage) -> anyhow::Result<()> {
-        let change = self.connections.sqs.change_message_visibility().queue_url(self.queue.url(self.stack));
-        let change = change.receipt_handle(message.receipt_handle().unwrap_or_default()).visibility_timeout(0);
-        change.send().await.context("failed to put a message back")?;
-        Ok(())
+    fn print(&self, message: &SqsMessage, done: Option<&anyhow::Result<Done>>) -> anyhow::Result<()> {
+        let line = if self.json { json_line(&self.json(message, done))? } else { self.line(message, done) };
+        terminal::try_print(&line).context("failed to print")
     }
 
-    fn print(&self, message: &SqsMessage, done: Option<&str>) {
+    fn line(&self, message: &SqsMessage, done: Option<&anyhow::Result<Done>>) -> String {
         let what = self.queue.describe(message.body().unwrap_or_default());
-        if self.json {
-            let attribute = |name| message.attributes().and_then(|attributes| attributes.get(&name)).cloned();
-            let sent_at = attribute(MessageSystemAttributeName::SentTimestamp)
-                .and_then(|milliseconds| Timestamp::from_millisecond(milliseconds.parse().ok()?).ok());
-            say!(
-                "{}",
-                json!({
-                    "queue": self.queue.name(), "message": message.message_id(), "what": what, "sent_at": sent_at,
-                    "done": done.map_or(Value::Null, Value::from),
-                })
-            );
-        } else {
-            say!("  {what}{}", done.map(|done| format!("  {done}")).unwrap_or_default());
+        match done {
+            None => format!("  {what}"),
+            Some(Err(reason)) => format!("  {what}  stays: {reason:#}"),
+            Some(Ok(done)) => {
+                let found = done.found().map(|found| format!(" ({found})")).unwrap_or_default();
+                format!("  {what}  {}{found}", done.word())
+            }
+        }
+    }
+
+    fn json(&self, message: &SqsMessage, done: Option<&anyhow::Result<Done>>) -> Value {
+        let attribute = |name| message.attributes().and_then(|attributes| attributes.get(&name)).cloned();
+        let sent_at = attribute(MessageSystemAttributeName::SentTimestamp)
+            .and_then(|milliseconds| Timestamp::from_millisecond(milliseconds.parse().ok()?).ok());
+        let what = self.queue.describe(message.body().unwrap_or_default());
+        let mut line = json!({
+            "queue": self.queue.name(), "message": message.message_id(), "what": what, "sent_at": sent_at,
+            "done": done.map(|done| match done {
+                Ok(done) => done.word().to_owned(),
+                Err(reason) => format!("stays: {reason:#}"),
+            }),
+        });
+        if let (Some(Ok(done)), Some(line)) = (done, line.as_object_mut())
+            && let Some(Found { events, unreadable, of }) = done.found()
+        {
+            line.insert("found".to_owned(), json!({ "events": events, "unreadable": unreadable, "of": of }));
+        }
+        line
+    }
+}
+
+/// Receives all that is in the queue, each message once.
+async fn receive_all(held: &mut Held, interrupt: &Interrupt) -> anyhow::Result<Vec<SqsMessage>> {
+    let mut seen = Vec::new();
+    while !interrupt.came() {
+        let messages = held.receive().await?;
+        if messages.is_empty() {
+            break;
+        }
+        seen.extend(messages);
+    }
+    Ok(seen)
+}
+
+/// How many empty pages in a row are the end of what a shard has now. There are some in the middle.
+const MAX_EMPTY_PAGES: usize = 10;
+
+/// How long to wait between two pages of the stream.
+const BETWEEN_PAGES: Duration = Duration::from_millis(250);
+
+/// Whether the stream no longer has what is asked for.
+fn is_forgotten(error: &StreamError) -> bool {
+    matches!(error, StreamError::TrimmedDataAccessException(_) | StreamError::ResourceNotFoundException(_))
+}
+
+/// The order of two sequence numbers: whole numbers of up to 40 digits.
+fn in_sequence(one: &str, other: &str) -> Ordering {
+    let (one, other) = (one.trim_start_matches('0'), other.trim_start_matches('0'));
+    (one.len(), one).cmp(&(other.len(), other))
+}
+
+/// The events that were found of a record.
+#[derive(Default)]
+struct Search {
+    found: Vec<StoredEvent>,
+    /// How many of them this version cannot read.
+    unreadable: usize,
+}
+
+impl Search {
+    /// Takes the event that a record of the stream inserted, as the mapping's filter lets it through: beside events, there
+    /// are parts of bodies, which have no kind.
+    fn take(&mut self, events: &Events, record: Record) {
+        let image = record.dynamodb.and_then(|change| change.new_image).unwrap_or_default();
+        if record.event_name != Some(OperationType::Insert) || !image.contains_key("kind") {
+            return;
+        }
+        let id = image.get("sk").and_then(|id| id.as_s().ok()).cloned().unwrap_or_default();
+        match serde_dynamo::from_item(image) {
+            Ok(event) => self.found.push(event),
+            Err(_) => {
+                self.unreadable += 1;
+                events.skip(&id, UNREADABLE);
+            }
         }
     }
 }
@@ -349,28 +498,82 @@ struct Batch {
     first_arrived_at: Timestamp,
     #[serde(rename = "approximateArrivalOfLastRecord")]
     last_arrived_at: Timestamp,
+    /// How many records it had. Lambda makes batches of the records that the mapping's filter lets through, so these are
+    /// inserts of events. If it counted others too, fewer events would be found than this, and the record would stay.
     #[serde(rename = "batchSize")]
     size: u32,
 }
 
 /// The events that were written when this part of the stream was, which the stream has forgotten: those received or drained
-/// around that time. More than were in it, perhaps: those are sent again, word for word.
-async fn in_table(events: &Events, batch: &Batch) -> anyhow::Result<Vec<StoredEvent>> {
+/// around that time, and those that were read again by a later version, which may have been then. More than were in it,
+/// perhaps: those are sent again, word for word.
+///
+/// It finds no event that was put back from a restored table, as nothing says when that was.
+async fn in_table(events: &Events, batch: &Batch) -> anyhow::Result<Search> {
     // A callback is in the table within seconds, or else it was spilled, and the drain says when it put it there.
     let (since, until) =
         (batch.first_arrived_at - SignedDuration::from_mins(30), batch.last_arrived_at + SignedDuration::from_mins(1));
     let was_written = |time: Timestamp| since <= time && time < until;
-    let mut found = Vec::new();
+    let may_be =
+        |event: &StoredEvent| was_written(event.drained_at.unwrap_or(event.received_at)) || event.replaces.is_some();
+    let mut search = Search::default();
     for page in events.keys_received(since - SPILLED_FOR, until).await?.chunks(PAGE) {
-        let page = events.get(page).await?.into_iter();
-        found.extend(page.filter(|event| was_written(event.drained_at.unwrap_or(event.received_at))));
+        search.found.extend(events.get(page).await?.into_iter().filter(may_be));
+        let unreadable = page.iter().filter(|key| was_written(key.received_at) && events.is_skipped(&key.id));
+        search.unreadable += unreadable.count();
     }
     eprintln!(
-        "The stream has forgotten it: {} events written from {since:.0} to {until:.0} are published.",
-        found.len()
+        "The stream has forgotten a record: publishing {} events written from {since:.0} to {until:.0}.",
+        search.found.len()
     );
-    Ok(found)
+    Ok(search)
 }
 
 /// For how long an event may be in the spill queue or its dead letters: what SQS keeps a message for at most, twice.
 const SPILLED_FOR: SignedDuration = SignedDuration::from_hours(2 * 14 * 24);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sequence_numbers_are_compared_as_numbers() {
+        for (one, other, order) in [
+            ("4421584500000000017450439091", "4421584500000000017450439092", Ordering::Less),
+            ("99", "100", Ordering::Less),
+            ("00100", "100", Ordering::Equal),
+            ("100000000000000000000", "99999999999999999999", Ordering::Greater),
+        ] {
+            assert_eq!(in_sequence(one, other), order, "{one} {other}");
+            assert_eq!(in_sequence(other, one), order.reverse(), "{other} {one}");
+        }
+    }
+
+    #[test]
+    fn a_record_is_of_use_until_as_many_events_are_found_as_it_stands_for() {
+        for (events, unreadable, of, is_all, says) in [
+            (3, 0, 3, true, "found 3 of its 3 events"),
+            (7, 0, 3, true, "found 7 events for its 3"),
+            (2, 0, 3, false, "found 2 of its 3 events"),
+            (0, 0, 1, false, "found 0 of its 1 events"),
+            (2, 1, 3, false, "found 2 of its 3 events and 1 that cannot be read"),
+            (3, 1, 3, false, "found 3 of its 3 events and 1 that cannot be read"),
+        ] {
+            let found = Found { events, unreadable, of };
+            assert_eq!((found.is_all(), found.to_string().as_str()), (is_all, says));
+        }
+    }
+
+    #[test]
+    fn what_a_dead_letter_is_tells_no_password_and_no_payload() {
+        let spilled = r#"{"item":{"event":{"pk":"secret-subject"}},"body":"c2VjcmV0"}"#;
+        for (queue, body, what) in [
+            (DeadLetters::Deliveries, "my secret", NOT_OURS),
+            (DeadLetters::Spill, spilled, NOT_OURS),
+            (DeadLetters::Unpublished, r#"{"pk":"secret","sk":"0a1b"}"#, "event 0a1b, unreadable to the publisher"),
+            (DeadLetters::Unpublished, r#"{"secret":true}"#, NOT_OURS),
+        ] {
+            assert_eq!(queue.describe(body), what);
+        }
+    }
+}

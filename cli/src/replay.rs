@@ -4,19 +4,21 @@ use std::{process::ExitCode, time::Duration};
 
 use clap::Args;
 use indicatif::ProgressBar;
-use model::{CourseKey, Courses as _, MessageDetail, StoredEvent};
+use model::{MessageDetail, StoredEvent};
 use publisher::Publisher;
 use runtime::{DynamoCourses, InternalQueue, Record, SqsQueue};
 use serde_json::json;
 
 use crate::{
     Target,
-    events::{Events, Key, PAGE},
+    events::{Events, Key, PAGE, Whole},
     list::print,
     local::INTERRUPTED,
+    rows::{decision_about, with_rows},
     selection::{Selection, now},
     stack::{Connections, Stack},
     step::{Interrupt, progress},
+    terminal,
 };
 
 /// Send the messages of stored events to their queues again.
@@ -25,7 +27,8 @@ use crate::{
 /// consumer that has it already drops it, and none takes an old verdict for a new one. Repeats, of which nothing was
 /// published, are left out. So are passwords and links unless --deliveries is given, and always once they have expired.
 ///
-/// May be interrupted and repeated. Exits with 1 if not all was sent, and says how to go on.
+/// May be interrupted and repeated. Exits with 1 if not all was sent, and says how to go on; also if an event was skipped
+/// because this version cannot read it.
 #[derive(Debug, Args)]
 pub struct Replay {
     #[command(flatten)]
@@ -64,7 +67,9 @@ impl Replay {
             selected.retain(|event| self.selection.selects(event) && self.may_be_sent(event));
             if self.dry_run {
                 count += selected.len();
-                selected.iter().for_each(|event| print(event, None, self.json));
+                for event in &selected {
+                    print(event, None, self.json)?;
+                }
             } else {
                 match resend(&publisher, &events, selected).await? {
                     Some(sent) => count += sent,
@@ -77,12 +82,14 @@ impl Replay {
         progress.finish_and_clear();
 
         let go_on = unsent.map(|key| format!("--since {:.3}", key.received_at));
+        let skipped = events.skipped();
         if self.dry_run {
-            eprintln!("{count} would be sent.");
+            eprintln!("{count} would be sent{}.", events.and_skipped());
         } else if self.json {
-            say!("{}", json!({ "sent": count, "replay": replay, "go_on_with": go_on }));
+            let summary = json!({ "sent": count, "skipped": skipped, "replay": replay, "go_on_with": go_on });
+            terminal::print_json(&summary)?;
         } else {
-            say!("{count} sent.");
+            terminal::print(&format!("{count} sent{}.", events.and_skipped()));
         }
         if let Some(go_on) = go_on {
             eprintln!("Not all was sent. What was received before is: go on with {go_on}");
@@ -90,6 +97,7 @@ impl Replay {
         Ok(match unsent {
             Some(_) if interrupt.came() => INTERRUPTED.into(),
             Some(_) => ExitCode::FAILURE,
+            None if skipped > 0 => ExitCode::FAILURE,
             None => ExitCode::SUCCESS,
         })
     }
@@ -121,42 +129,44 @@ pub(crate) fn publisher(
 /// The publisher of a stack.
 pub(crate) type StackPublisher = Publisher<DynamoCourses, SqsQueue, InternalQueue>;
 
-/// Publishes events in this order, with patience. Returns whether all were accepted.
+/// Publishes events in this order, with patience. Returns how many were published or needed no message, if none failed.
+/// Those that this version cannot read are skipped.
 pub(crate) async fn publish(
     publisher: &StackPublisher,
     events: &Events,
-    mut selected: Vec<StoredEvent>,
-) -> anyhow::Result<bool> {
-    read_payloads(publisher, events, &mut selected).await?;
+    selected: Vec<StoredEvent>,
+) -> anyhow::Result<Option<usize>> {
+    let selected = with_payloads(publisher, events, selected).await?;
+    let readable = with_rows(&publisher.courses, events, selected).await?;
+    let mut selected: Vec<StoredEvent> = readable.into_iter().map(|(event, _)| event).collect();
+    let count = selected.len();
     for pause in PAUSES {
         let records =
             selected.iter().map(|event| Record { sequence_number: event.id.clone(), event: Ok(event.clone()) });
         let unsent = publisher.publish(records.collect(), now()).await;
         selected.retain(|event| unsent.contains(&event.id));
         if selected.is_empty() {
-            return Ok(true);
+            return Ok(Some(count));
         }
         tokio::time::sleep(pause).await;
     }
-    Ok(false)
+    Ok(None)
 }
 
 /// Sends what was published of these events once more, word for word, with patience. Decides nothing, and writes no row.
-/// Returns how many were sent, if all of them were.
+/// Returns how many were sent, if all of them were. Those that this version cannot read are skipped.
 async fn resend(
     publisher: &StackPublisher,
     events: &Events,
-    mut selected: Vec<StoredEvent>,
+    selected: Vec<StoredEvent>,
 ) -> anyhow::Result<Option<usize>> {
-    read_payloads(publisher, events, &mut selected).await?;
-    let keys: Vec<CourseKey> = selected.iter().map(CourseKey::of).collect();
-    let courses = publisher.courses.read(&keys).await?;
-    let mut published: Vec<_> = selected
+    let selected = with_payloads(publisher, events, selected).await?;
+    let decided = with_rows(&publisher.courses, events, selected).await?;
+    let mut published: Vec<_> = decided
         .into_iter()
-        .zip(courses)
-        .filter_map(|(event, course)| {
-            let decision = course.decisions.into_iter().find(|decision| decision.id == event.id)?;
-            Some((event.id.clone(), event, decision.published?))
+        .filter_map(|(event, row)| {
+            let published = decision_about(&event, row)?.published?;
+            Some((event.id.clone(), event, published))
         })
         .collect();
     let count = published.len();
@@ -175,16 +185,22 @@ async fn resend(
 const PAUSES: [Duration; 4] =
     [Duration::from_secs(1), Duration::from_secs(3), Duration::from_secs(9), Duration::from_secs(0)];
 
-/// Reads the bodies of events if messages carry them.
-async fn read_payloads(
+/// The same events, with their bodies if messages carry them. One that is gone meanwhile is left out.
+async fn with_payloads(
     publisher: &StackPublisher,
     events: &Events,
-    selected: &mut [StoredEvent],
-) -> anyhow::Result<()> {
-    if publisher.detail == MessageDetail::Full {
-        for event in selected.iter_mut().filter(|event| event.parts.is_none()) {
-            *event = events.find(&event.id, Some(&event.subject)).await?;
+    selected: Vec<StoredEvent>,
+) -> anyhow::Result<Vec<StoredEvent>> {
+    if publisher.detail == MessageDetail::Reference {
+        return Ok(selected);
+    }
+    let mut whole = Vec::with_capacity(selected.len());
+    for event in selected {
+        if event.parts.is_some() {
+            whole.push(event);
+        } else if let Whole::Found(event) = events.whole(&event.subject, &event.id).await? {
+            whole.push(*event);
         }
     }
-    Ok(())
+    Ok(whole)
 }

@@ -4,31 +4,28 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Args;
-use identomat::Identomat;
 use jiff::SignedDuration;
-use jumio::Jumio;
-use model::{Inserted, MemoryExpectations, Networks, Provider, Retention, SecretPair, StoredEvent};
-use serde_json::json;
-use signicat_assure::SignicatAssure;
-use verifyvasp::VerifyVasp;
-use wallet_issuance::WalletIssuance;
-use wallet_verification::WalletVerification;
+use model::{Inserted, Retention, StoredEvent};
+use serde_json::{Value, json};
 
 use crate::{
     Target,
-    events::{Events, PAGE},
+    events::{Events, PAGE, Whole},
     local::INTERRUPTED,
+    parsers::parsers,
     selection::Selection,
     step::{Interrupt, progress},
+    terminal,
 };
 
-/// Reads events that were not understood again, with the parsers of this version.
+/// Read events that were not understood again, with the parsers of this version.
 ///
 /// After an upgrade that knows more. What an event turns out to be is put into the table beside it, as another event that
 /// was received at the same time and takes its place in the course of its verification. It is published from there as any
 /// other. Without --since or --subject, it is about what was received in the last 30 days.
 ///
-/// May be interrupted and repeated: what was put into the table stays one event. Exits with 1 if one could not be put there.
+/// May be interrupted and repeated: what was put into the table stays one event. Exits with 1 if one could not be put there,
+/// or was skipped because this version cannot read its item.
 #[derive(Debug, Args)]
 pub struct Reprocess {
     #[command(flatten)]
@@ -60,7 +57,11 @@ impl Reprocess {
                 let Some(then) = event.unrecognized.clone().filter(|_| self.selection.selects(&event)) else {
                     continue;
                 };
-                let whole = events.find(&event.id, Some(&event.subject)).await?;
+                let whole = match events.whole(&event.subject, &event.id).await? {
+                    Whole::Found(whole) => whole,
+                    // It has expired meanwhile, or standard error says why.
+                    Whole::Missing | Whole::Skipped => continue,
+                };
                 let now = match reread(&whole, stack.retention()) {
                     Err(reason) => {
                         not_understood += 1;
@@ -81,46 +82,26 @@ impl Reprocess {
                         }
                     }
                 };
-                progress.suspend(|| self.print(&event, &then, &now));
+                progress.suspend(|| self.print(&event, &then, &now))?;
             }
         }
         progress.finish_and_clear();
-        eprintln!("{understood} understood now, {not_understood} still not, {failed} failed.");
+        let skipped = events.skipped();
+        let and_skipped = events.and_skipped();
+        eprintln!("{understood} understood now, {not_understood} still not, {failed} failed{and_skipped}.");
         if interrupt.came() {
             eprintln!("Interrupted: run it again for the rest.");
             return Ok(INTERRUPTED.into());
         }
-        Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        Ok(if failed + skipped == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 
-    fn print(&self, event: &StoredEvent, then: &str, now: &Now) {
+    fn print(&self, event: &StoredEvent, then: &str, now: &Now) -> anyhow::Result<()> {
         if self.json {
-            let mut line =
-                json!({ "id": event.id, "subject": event.subject, "kind": event.kind, "unrecognized": then });
-            let more = match now {
-                Now::Understood { event, inserted } => json!({ "now": {
-                    "id": event.id, "subject": event.subject, "kind": event.kind, "outcome": event.outcome,
-                    "inserted": inserted.map(inserted_as_text),
-                }}),
-                Now::NotUnderstood { reason } => json!({ "still": reason }),
-                Now::Failed { error } => json!({ "failed": error }),
-            };
-            if let (Some(line), Some(more)) = (line.as_object_mut(), more.as_object()) {
-                line.extend(more.clone());
-            }
-            say!("{line}");
-            return;
+            return terminal::print_json(&now.json(event, then));
         }
-        let what = match now {
-            Now::Understood { event, inserted } => {
-                let inserted =
-                    inserted.map(|inserted| format!("  ({})", inserted_as_text(inserted))).unwrap_or_default();
-                format!("{}  {}  {}{inserted}", event.kind, event.outcome.as_str(), event.subject)
-            }
-            Now::NotUnderstood { reason } => format!("still not understood: {reason}"),
-            Now::Failed { error } => format!("FAILED: {error}"),
-        };
-        say!("{}  {then}  ->  {what}", event.id);
+        terminal::print(&now.line(event, then));
+        Ok(())
     }
 }
 
@@ -139,6 +120,37 @@ enum Now {
     },
 }
 
+impl Now {
+    fn line(&self, event: &StoredEvent, then: &str) -> String {
+        let what = match self {
+            Self::Understood { event, inserted } => {
+                let inserted =
+                    inserted.map(|inserted| format!("  ({})", inserted_as_text(inserted))).unwrap_or_default();
+                format!("{}  {}  {}{inserted}", event.kind, event.outcome.as_str(), event.subject)
+            }
+            Self::NotUnderstood { reason } => format!("still not understood: {reason}"),
+            Self::Failed { error } => format!("FAILED: {error}"),
+        };
+        format!("{}  {then}  ->  {what}", event.id)
+    }
+
+    fn json(&self, event: &StoredEvent, then: &str) -> Value {
+        let mut line = json!({ "id": event.id, "subject": event.subject, "kind": event.kind, "unrecognized": then });
+        let more = match self {
+            Self::Understood { event, inserted } => json!({ "now": {
+                "id": event.id, "subject": event.subject, "kind": event.kind, "outcome": event.outcome,
+                "inserted": inserted.map(inserted_as_text),
+            }}),
+            Self::NotUnderstood { reason } => json!({ "still": reason }),
+            Self::Failed { error } => json!({ "failed": error }),
+        };
+        if let (Some(line), Some(more)) = (line.as_object_mut(), more.as_object()) {
+            line.extend(more.clone());
+        }
+        line
+    }
+}
+
 fn inserted_as_text(inserted: Inserted) -> &'static str {
     match inserted {
         Inserted::Fresh => "new",
@@ -152,32 +164,8 @@ fn inserted_as_text(inserted: Inserted) -> &'static str {
 /// # Errors
 /// With the reason, if it is not understood, or there is no such route.
 pub fn reread(event: &StoredEvent, retention: Retention) -> Result<StoredEvent, String> {
-    let parsers = [
-        parser::<Identomat<SecretPair>>(),
-        parser::<Jumio<Nowhere, SecretPair>>(),
-        parser::<SignicatAssure<SecretPair>>(),
-        parser::<VerifyVasp<SecretPair>>(),
-        parser::<WalletIssuance<MemoryExpectations>>(),
-        parser::<WalletVerification<MemoryExpectations>>(),
-    ];
-    match parsers.into_iter().find(|(source, _)| *source == event.source) {
-        Some((_, parser)) => parser(event, retention),
+    match parsers().into_iter().find(|parser| parser.source == event.source) {
+        Some(parser) => (parser.reread)(event, retention),
         None => Err("unknown_source".to_owned()),
-    }
-}
-
-type Parser = fn(&StoredEvent, Retention) -> Result<StoredEvent, String>;
-
-/// A parser needs nothing of what its provider authenticates by, but its type names that.
-fn parser<P: Provider>() -> (&'static str, Parser) {
-    (P::SOURCE, StoredEvent::reread::<P>)
-}
-
-/// No network at all.
-struct Nowhere;
-
-impl Networks for Nowhere {
-    async fn contain(&self, _address: std::net::IpAddr, _now: model::Timestamp) -> bool {
-        false
     }
 }

@@ -2,16 +2,19 @@
 
 use anyhow::bail;
 use clap::Args;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Span, SpanRelativeTo};
 use model::{Outcome, StoredEvent, Timestamp};
 use serde_json::json;
 
-use crate::events::{Events, Key};
+use crate::{
+    events::{Events, Key},
+    parsers,
+};
 
 /// Which events a command is about: all to which everything that is given applies.
 #[derive(Debug, Args)]
 pub(crate) struct Selection {
-    /// From when on, such as 2026-01-31T12:00:00Z, or how long ago, such as 2h or 30m.
+    /// From when on, such as 2026-01-31T12:00:00Z, or how long ago, such as 30m, 2h, 7d or 2w.
     #[arg(long, value_name = "TIME", value_parser = time)]
     since: Option<Timestamp>,
     /// Until before when [default: now].
@@ -20,11 +23,11 @@ pub(crate) struct Selection {
     /// Only of this verification: the provider's reference. Without --since, whenever they were received.
     #[arg(long)]
     subject: Option<String>,
-    /// Only of this provider, such as jumio.
-    #[arg(long)]
+    /// Only of this provider, such as jumio. The name of one of its functions means the provider too.
+    #[arg(long, value_parser = parsers::provider)]
     provider: Option<String>,
     /// Only of this kind, such as jumio.netverify-id.
-    #[arg(long)]
+    #[arg(long, value_parser = parsers::kind)]
     kind: Option<String>,
     /// Only with this outcome, such as approved.
     #[arg(long, value_parser = outcome)]
@@ -71,16 +74,57 @@ fn outcome(text: &str) -> Result<Outcome, String> {
 }
 
 /// A time, or how long ago.
-fn time(text: &str) -> Result<Timestamp, String> {
+pub(crate) fn time(text: &str) -> Result<Timestamp, String> {
     if let Ok(time) = text.parse() {
         return Ok(time);
     }
-    let ago: SignedDuration =
-        text.parse().map_err(|_| "neither a time like 2026-01-31T12:00:00Z nor a span like 2h or 30m".to_owned())?;
-    now().checked_sub(ago).map_err(|error| error.to_string())
+    now().checked_sub(span(text)?).map_err(|error| error.to_string())
+}
+
+/// A length of time, of weeks and shorter units. A day has 24 hours: what is asked is how long ago, not what the calendar said.
+fn span(text: &str) -> Result<SignedDuration, String> {
+    let span: Option<Span> = text.parse().ok();
+    let duration = span.and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()).ok());
+    // "1h ago" is read as a negative span, and means the same.
+    let duration = duration.map(|duration| duration.abs());
+    duration.ok_or_else(|| "neither a time like 2026-01-31T12:00:00Z nor a span like 30m, 2h, 7d or 2w".to_owned())
 }
 
 #[expect(clippy::disallowed_methods, reason = "spans like 2h are counted from now, and passwords expire by now")]
 pub(crate) fn now() -> Timestamp {
     Timestamp::now()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_are_of_weeks_and_shorter_units() {
+        for (text, minutes) in [
+            ("30m", 30),
+            ("2h", 120),
+            ("24h", 24 * 60),
+            ("1d", 24 * 60),
+            ("7d", 7 * 24 * 60),
+            ("2w", 14 * 24 * 60),
+            ("1w 2d 3h", (9 * 24 + 3) * 60),
+            ("P1DT30M", 24 * 60 + 30),
+            ("1h ago", 60),
+        ] {
+            assert_eq!(span(text), Ok(SignedDuration::from_mins(minutes)), "{text}");
+        }
+        for text in ["", "7", "1 fortnight", "1mo", "1y", "yesterday", "2026-01-31"] {
+            assert!(span(text).unwrap_err().contains("7d or 2w"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_time_is_one_or_how_long_ago() {
+        assert_eq!(time("2026-01-31T12:00:00Z").unwrap().to_string(), "2026-01-31T12:00:00Z");
+        let day_ago = time("1d").unwrap();
+        let ago = now().duration_since(day_ago);
+        assert!((24 * 3600..24 * 3600 + 60).contains(&ago.as_secs()), "{ago}");
+        assert!(time("1000000w").is_err() && time("99999999999h").is_err());
+    }
 }

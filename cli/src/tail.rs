@@ -1,87 +1,321 @@
-//! `callbacks tail`: what comes out of the queues.
+//! `callbacks tail`: what is published, as it is published.
 
-use std::{collections::BTreeSet, process::ExitCode, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    process::ExitCode,
+    time::Duration,
+};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use aws_sdk_sqs::types::{Message as SqsMessage, MessageSystemAttributeName};
 use clap::Args;
-use model::Message;
+use jiff::SignedDuration;
+use model::{Details, Message, MessageDetail, Timestamp};
+use runtime::DynamoCourses;
 use serde_json::json;
 use tokio::time::Instant;
 
 use crate::{
     Target,
+    events::{Events, Key, PAGE, Whole},
+    held::Held,
     local::{INTERRUPTED, interrupted},
+    rows::{decision_about, with_rows},
+    selection::{now, time},
     stack::{Connections, Stack},
+    step::Interrupt,
+    terminal::{self, harmless_json, json_line},
 };
 
-/// Shows what comes out of the queues, until Ctrl-C.
+/// Show what is published, as it is published, until Ctrl-C.
 ///
-/// Messages stay in their queues unless --delete is given. While one is shown, and for some seconds after, no other consumer gets it, nor
-/// a later one of its verification: on a stack in use, mind the consumers.
+/// Reads the tables and changes nothing: no message is received, and consumers notice nothing. Passwords and links are
+/// shown without what is to be delivered. A callback that reaches the table more than an hour after it was received is not
+/// shown; `callbacks list` shows it.
+///
+/// With --receive, receives from the queues instead. Other consumers do not get what it has received until it ends. Of a
+/// verification, it sees only the first messages unless it deletes them. SQS counts one receive of each message for each
+/// run. A message that was received five times becomes a dead letter.
 #[derive(Debug, Args)]
 pub struct Tail {
     #[command(flatten)]
     target: Target,
-    /// Delete what was shown.
-    #[arg(long)]
-    delete: bool,
+    /// Begin with what was received at this time, such as 2026-01-31T12:00:00Z, or so long ago, such as 2h [default: 1m].
+    #[arg(long, value_name = "TIME", value_parser = time, conflicts_with = "receive")]
+    since: Option<Timestamp>,
     /// End after so many seconds without a new message.
     #[arg(long, value_name = "SECONDS")]
     quiet: Option<u64>,
-    /// Print each message as it is, one JSON object a line.
+    /// Print each message as it was sent, one JSON object a line; without --receive, not what is to be delivered.
     #[arg(long)]
     json: bool,
+    /// Receive from the queues, and give everything back at the end. For queues that nobody else consumes.
+    #[arg(long)]
+    receive: bool,
+    /// Delete what was received and shown.
+    #[arg(long, requires = "receive")]
+    delete: bool,
+    /// Receive from the queues of a deployed stack, although consumers wait until this ends.
+    #[arg(long, requires = "receive")]
+    i_know_that_consumers_wait: bool,
 }
+
+/// Where a look begins, before the last one: the index by day follows the table within a second, and clocks differ a
+/// little.
+const OVERLAP: SignedDuration = SignedDuration::from_mins(1);
+
+/// How far back it is looked from time to time, for callbacks that were spilled, and came into the table later.
+const FAR_BACK: SignedDuration = SignedDuration::from_hours(1);
+
+/// How often it is looked so far back.
+const FAR_BACK_EVERY: Duration = Duration::from_secs(60);
+
+/// How long to wait between two looks.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// How long to wait at most until it is looked again what was decided about an event.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// How long to wait for a decision about an event at all: Lambda gives it up after half an hour.
+const PATIENCE: Duration = Duration::from_secs(60 * 60);
+
+/// The exit code of a command whose reader has seen enough: 128 and the number of the signal for that.
+const BROKEN_PIPE: u8 = 141;
 
 impl Tail {
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
         let stack = self.target.resolve().await?;
-        let connections = stack.connect().await;
+        if self.receive {
+            if stack.endpoint_url.is_none() && !self.i_know_that_consumers_wait {
+                bail!(
+                    "--receive keeps messages from the consumers of this stack for as long as it runs, and a message that \
+                     was received five times becomes a dead letter. Without --receive, tail shows what is published and \
+                     touches no queue. If you mean it, add --i-know-that-consumers-wait"
+                );
+            }
+            return self.receive(&stack).await;
+        }
         tokio::select! {
-            shown = self.show(&stack, &connections) => shown.map(|()| ExitCode::SUCCESS),
+            shown = self.watch(&stack) => shown.map(|()| ExitCode::SUCCESS),
             signal = interrupted() => signal.map(|()| INTERRUPTED.into()),
         }
     }
 
-    async fn show(&self, stack: &Stack, connections: &Connections) -> anyhow::Result<()> {
-        let mut shown = BTreeSet::new();
+    /// Shows what is published, by what the tables say.
+    async fn watch(&self, stack: &Stack) -> anyhow::Result<()> {
+        let mut course = Published::since(stack, self.since.unwrap_or_else(|| now() - OVERLAP)).await?;
+        // Only then is there a payload to be shown.
+        course.detail = if self.json { course.detail } else { MessageDetail::Reference };
         let mut last_new = Instant::now();
         loop {
-            for url in [&stack.verification_queue_url, &stack.delivery_queue_url] {
-                for message in receive(connections, url, Duration::from_secs(5)).await? {
-                    let body = message.body().unwrap_or_default();
-                    if shown.insert(message.message_id().unwrap_or_default().to_owned()) {
-                        last_new = Instant::now();
-                        say!("{}", if self.json { body.to_owned() } else { line(body) });
-                    }
-                    if self.delete {
-                        delete(connections, url, &message).await?;
+            course.look().await?;
+            while let Some(messages) = course.next().await? {
+                for message in messages {
+                    last_new = Instant::now();
+                    if self.json {
+                        terminal::print_json(&without_delivery(message))?;
+                    } else {
+                        terminal::print(&line(&message));
                     }
                 }
             }
-            if self.quiet.is_some_and(|seconds| last_new.elapsed() > Duration::from_secs(seconds)) {
+            if self.is_over(last_new) {
                 return Ok(());
             }
+            tokio::time::sleep(PAUSE).await;
         }
+    }
+
+    /// Shows what is in the queues. What was received is given back at the end, whatever that is.
+    async fn receive(&self, stack: &Stack) -> anyhow::Result<ExitCode> {
+        let connections = stack.connect().await;
+        let mut queues =
+            [&stack.verification_queue_url, &stack.delivery_queue_url].map(|url| Held::new(&connections, url));
+        // Not by leaving off in the middle of a call, whose messages nobody would give back.
+        let interrupt = Interrupt::listen();
+        let shown = self.receive_from(&mut queues, &interrupt).await;
+        let [verdicts, deliveries] = queues;
+        let released = [verdicts.release().await, deliveries.release().await];
+        let shown = shown?;
+        released.into_iter().collect::<anyhow::Result<()>>()?;
+        Ok(shown)
+    }
+
+    async fn receive_from(&self, queues: &mut [Held; 2], interrupt: &Interrupt) -> anyhow::Result<ExitCode> {
+        let mut last_new = Instant::now();
+        while !interrupt.came() {
+            for queue in &mut *queues {
+                for message in queue.receive().await? {
+                    last_new = Instant::now();
+                    if terminal::try_print(&self.received(message.body().unwrap_or_default())).is_err() {
+                        return Ok(BROKEN_PIPE.into());
+                    }
+                    if self.delete {
+                        queue.delete(&message).await?;
+                    }
+                }
+            }
+            if self.is_over(last_new) {
+                return Ok(ExitCode::SUCCESS);
+            }
+        }
+        Ok(INTERRUPTED.into())
+    }
+
+    /// The line for a message that was received.
+    fn received(&self, body: &str) -> String {
+        if self.json && serde_json::from_str::<Message>(body).is_ok() {
+            harmless_json(body).into_owned()
+        } else {
+            line_of(body)
+        }
+    }
+
+    fn is_over(&self, last_new: Instant) -> bool {
+        self.quiet.is_some_and(|seconds| last_new.elapsed() > Duration::from_secs(seconds))
     }
 }
 
-pub(crate) fn line(body: &str) -> String {
+/// What is published, found by looking at the tables again and again.
+///
+/// The events table says what was received, and the rows of the verifications table what was published of it. Both are
+/// only read.
+struct Published {
+    events: Events,
+    courses: DynamoCourses,
+    detail: MessageDetail,
+    /// Where the next look begins.
+    from: Timestamp,
+    far_back_at: Instant,
+    /// When each event was received that was found already, by its id: those that a look can find again.
+    found: BTreeMap<String, Timestamp>,
+    /// Those about which nothing is decided yet.
+    open: Vec<Open>,
+}
+
+/// An event about which nothing is decided yet.
+struct Open {
+    key: Key,
+    since: Instant,
+    look_at: Instant,
+    pause: Duration,
+}
+
+impl Published {
+    /// What is published of callbacks that were received since then, or that come into the table from now on.
+    async fn since(stack: &Stack, since: Timestamp) -> anyhow::Result<Self> {
+        let connections = stack.connect().await;
+        let events = Events::of(stack).await;
+        let mut found = BTreeMap::new();
+        let before = now() - FAR_BACK - OVERLAP;
+        if before < since {
+            let keys = events.keys_received(before, since).await?;
+            found.extend(keys.into_iter().map(|key| (key.id, key.received_at)));
+        }
+        Ok(Self {
+            events,
+            courses: DynamoCourses::new(connections.dynamodb, stack.verifications_table.clone()),
+            detail: stack.message_detail.parse().map_err(anyhow::Error::msg)?,
+            from: since,
+            far_back_at: Instant::now() + FAR_BACK_EVERY,
+            found,
+            open: Vec::new(),
+        })
+    }
+
+    /// Finds what came into the table since the last look.
+    async fn look(&mut self) -> anyhow::Result<()> {
+        let (now, instant) = (now(), Instant::now());
+        let mut from = self.from;
+        if self.far_back_at <= instant {
+            from = from.min(now - FAR_BACK);
+            self.far_back_at = instant + FAR_BACK_EVERY;
+        }
+        for key in self.events.keys_received(from, now + OVERLAP).await? {
+            if self.found.insert(key.id.clone(), key.received_at).is_none() {
+                self.open.push(Open { key, since: instant, look_at: instant, pause: PAUSE });
+            }
+        }
+        self.from = now - OVERLAP;
+        // No look goes back further.
+        self.found.retain(|_, received_at| *received_at > now - FAR_BACK - OVERLAP);
+        Ok(())
+    }
+
+    /// The next messages that were published of what was found, in the order in which they were. None if it is not time yet
+    /// to look for more.
+    async fn next(&mut self) -> anyhow::Result<Option<Vec<Message>>> {
+        let now = Instant::now();
+        let mut due: Vec<Open> = self.open.extract_if(.., |open| open.look_at <= now).collect();
+        if due.is_empty() {
+            return Ok(None);
+        }
+        self.open.extend(due.split_off(due.len().min(PAGE)));
+        let keys: Vec<Key> = due.iter().map(|open| open.key.clone()).collect();
+        let found = self.events.get(&keys).await?;
+        let mut published = Vec::new();
+        let mut decided = BTreeSet::new();
+        for (event, row) in with_rows(&self.courses, &self.events, found).await? {
+            if let Some(decision) = decision_about(&event, row) {
+                decided.insert(event.id.clone());
+                published.extend(decision.published.map(|published| (event, published)));
+            }
+        }
+        for open in due {
+            let is_settled = decided.contains(&open.key.id) || self.events.is_skipped(&open.key.id);
+            if !is_settled && open.since.elapsed() < PATIENCE {
+                let pause = (open.pause * 2).min(LONGEST_PAUSE);
+                self.open.push(Open { look_at: now + open.pause, pause, ..open });
+            }
+        }
+        published.sort_by_key(|(_, published)| published.sequence);
+        let mut messages = Vec::new();
+        for (mut event, published) in published {
+            if self.detail == MessageDetail::Full && !event.perishable && event.parts.is_none() {
+                match self.events.whole(&event.subject, &event.id).await? {
+                    Whole::Found(whole) => event = *whole,
+                    Whole::Missing | Whole::Skipped => continue,
+                }
+            }
+            messages.push(Message::new(&event, &published, self.detail));
+        }
+        Ok(Some(messages))
+    }
+}
+
+/// A message without what is to be delivered, which is nobody's business but the sender's.
+fn without_delivery(mut message: Message) -> Message {
+    if message.expirytime.is_some() {
+        message.data.details = Details::new();
+    }
+    message
+}
+
+/// What a message says, without what is to be delivered: when the callback was received, the verdict, the type, the subject,
+/// the reasons, and what there is to know beside.
+pub(crate) fn line(message: &Message) -> String {
+    let data = &message.data;
+    let outcome = if message.expirytime.is_some() { "deliver" } else { message.outcome.as_str() };
+    let reasons = data.unrecognized.clone().unwrap_or_else(|| data.reasons.join(", "));
+    let mut line = format!("{:.3}  {outcome:<8}  {}  {}", data.received_at, message.event_type, message.subject);
+    if !reasons.is_empty() {
+        line.push_str(&format!("  {reasons}"));
+    }
+    let flags = [(data.repeated, "repeated"), (data.late, "late"), (data.conflict, "conflict")];
+    let flags = flags.into_iter().filter(|(is_so, _)| *is_so).map(|(_, flag)| flag.to_owned());
+    let reported = data.reported_outcome.map(|own| format!("reported {}", own.as_str()));
+    let flags: Vec<String> = flags.chain(reported).collect();
+    if !flags.is_empty() {
+        line.push_str(&format!("  [{}]", flags.join(", ")));
+    }
+    line
+}
+
+/// The line of a message that may be none of ours.
+pub(crate) fn line_of(body: &str) -> String {
     match serde_json::from_str::<Message>(body) {
-        Ok(message) => format!(
-            "{:.3}  {:<8}  {}  {}{}",
-            message.time,
-            if message.expirytime.is_some() { "deliver" } else { message.outcome.as_str() },
-            message.event_type,
-            message.subject,
-            if message.data.reasons.is_empty() {
-                String::new()
-            } else {
-                format!("  {}", message.data.reasons.join(", "))
-            },
-        ),
-        Err(_) => json!({ "not a CloudEvent": body }).to_string(),
+        Ok(message) => line(&message),
+        Err(_) => json_line(&json!({ "not a CloudEvent": body })).unwrap_or_default(),
     }
 }
 
@@ -113,4 +347,72 @@ pub async fn delete(connections: &Connections, url: &str, message: &SqsMessage) 
     let deleted = connections.sqs.delete_message().queue_url(url).receipt_handle(handle).send().await;
     deleted.with_context(|| format!("failed to delete a message from {url}"))?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    fn message() -> Value {
+        json!({
+            "specversion": "1.0", "id": "0", "source": "/callbacks/verifyvasp",
+            "type": "verification.verifyvasp.verification-result", "subject": "a-subject",
+            "time": "2026-01-31T09:30:00.125Z", "datacontenttype": "application/json",
+            "sequence": "0001769851800391", "outcome": "rejected", "assurance": "shared_secret",
+            "data": {
+                "provider": "verifyvasp", "track": "verification", "reasons": ["LACK-OF-INFORMATION"],
+                "received_at": "2026-01-31T09:30:00.125Z", "details": { "to": "+00000000" },
+            },
+        })
+    }
+
+    #[track_caller]
+    fn check(change: impl FnOnce(&mut Value), line: &str) {
+        let mut message = message();
+        change(&mut message);
+        assert_eq!(line_of(&message.to_string()), line);
+    }
+
+    #[test]
+    fn a_line_says_when_what_about_whom_and_why() {
+        let rejected = "2026-01-31T09:30:00.125Z  rejected  verification.verifyvasp.verification-result  a-subject";
+        check(|_| {}, &format!("{rejected}  LACK-OF-INFORMATION"));
+        check(|message| message["data"]["reasons"] = json!([]), rejected);
+        check(
+            |message| {
+                message["data"]["conflict"] = json!(true);
+                message["data"]["reported_outcome"] = json!("approved");
+            },
+            &format!("{rejected}  LACK-OF-INFORMATION  [conflict, reported approved]"),
+        );
+        check(
+            |message| {
+                (message["data"]["late"], message["data"]["repeated"]) = (json!(true), json!(true));
+                message["outcome"] = json!("none");
+            },
+            "2026-01-31T09:30:00.125Z  none      verification.verifyvasp.verification-result  a-subject  \
+             LACK-OF-INFORMATION  [repeated, late]",
+        );
+        check(
+            |message| {
+                message["data"]["reasons"] = json!([]);
+                message["data"]["unrecognized"] = json!("not_json");
+            },
+            &format!("{rejected}  not_json"),
+        );
+    }
+
+    #[test]
+    fn what_is_to_be_delivered_is_not_shown() {
+        let mut delivery = message();
+        delivery["expirytime"] = json!("2026-01-31T10:30:00Z");
+        let line = line_of(&delivery.to_string());
+        assert!(line.contains("  deliver   ") && !line.contains("+00000000"), "{line}");
+        let delivery = without_delivery(serde_json::from_value(delivery).unwrap());
+        assert!(!json_line(&delivery).unwrap().contains("+00000000"));
+        let verdict = without_delivery(serde_json::from_value(message()).unwrap());
+        assert!(json_line(&verdict).unwrap().contains("+00000000"));
+    }
 }

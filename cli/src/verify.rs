@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::Value;
 use wallet_verification::{issuers::verify_again, payload::Callback};
 
-use crate::{Target, events::Events, stack::Stack};
+use crate::{Target, events::Events, stack::Stack, terminal};
 
 /// Verifies the tokens of a stored wallet event again, by the keys that were kept with it.
 ///
@@ -35,17 +35,17 @@ impl Verify {
         let stack = self.target.resolve().await?;
         let confirmation = confirm(&stack, &self.id, self.subject.as_deref()).await?;
         if self.json {
-            say!("{}", serde_json::to_string(&confirmation)?);
+            terminal::print_json(&confirmation)?;
         } else {
             let Confirmation { id, received_at, outcome, credentials } = &confirmation;
-            say!("{id}  received {received_at}, outcome {}", outcome.as_str());
+            terminal::print(&format!("{id}  received {received_at}, outcome {}", outcome.as_str()));
             for (template, result) in credentials {
                 let words = match result {
                     Confirmed::Again { .. } => "verified again".to_owned(),
                     Confirmed::NoMore { reason } => format!("NOT CONFIRMED: {reason}"),
                     Confirmed::NeverTrusted => "was not trusted then".to_owned(),
                 };
-                say!("  template {template}: {words}");
+                terminal::print(&format!("  template {template}: {words}"));
             }
         }
         Ok(if confirmation.holds() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -1,0 +1,131 @@
+//! What this version knows of providers: the parsers of their callbacks.
+
+use std::collections::BTreeSet;
+
+use identomat::Identomat;
+use jumio::Jumio;
+use model::{
+    MemoryExpectations, Networks, Provider, Retention, SecretPair, StoredEvent, Unrecognized, schema::KindSchema,
+};
+use signicat_assure::SignicatAssure;
+use verifyvasp::VerifyVasp;
+use wallet_issuance::WalletIssuance;
+use wallet_verification::WalletVerification;
+
+/// The parser of one function's callbacks.
+pub(crate) struct Parser {
+    /// The function's name, such as `signicat-assure`.
+    pub(crate) function: &'static str,
+    /// The provider's, such as `signicat`.
+    pub(crate) provider: &'static str,
+    /// The route by which the callbacks come.
+    pub(crate) source: &'static str,
+    /// Reads a stored event again.
+    pub(crate) reread: fn(&StoredEvent, Retention) -> Result<StoredEvent, String>,
+    schemas: fn() -> Vec<KindSchema>,
+}
+
+/// The parsers of all functions that receive callbacks.
+pub(crate) fn parsers() -> [Parser; 6] {
+    [
+        parser::<Identomat<SecretPair>>("identomat", identomat::kinds::schemas),
+        parser::<Jumio<Nowhere, SecretPair>>("jumio", jumio::kinds::schemas),
+        parser::<SignicatAssure<SecretPair>>("signicat-assure", signicat_assure::kinds::schemas),
+        parser::<VerifyVasp<SecretPair>>("verifyvasp", verifyvasp::kinds::schemas),
+        parser::<WalletIssuance<MemoryExpectations>>("wallet-issuance", wallet_issuance::kinds::schemas),
+        parser::<WalletVerification<MemoryExpectations>>("wallet-verification", wallet_verification::kinds::schemas),
+    ]
+}
+
+/// The name of the provider that is called so, or whose function is.
+///
+/// # Errors
+/// If there is none, with those that there are.
+pub(crate) fn provider(text: &str) -> Result<String, String> {
+    let parsers = parsers();
+    match parsers.iter().find(|parser| [parser.provider, parser.function].contains(&text)) {
+        Some(parser) => Ok(parser.provider.to_owned()),
+        None => {
+            let known: BTreeSet<&str> = parsers.iter().map(|parser| parser.provider).collect();
+            Err(format!("the providers are {}", listed(known)))
+        }
+    }
+}
+
+/// The kind of this name, which begins with the provider's.
+///
+/// # Errors
+/// If there is none, with those that there are: those of the provider, if that is known.
+pub(crate) fn kind(text: &str) -> Result<String, String> {
+    let known: BTreeSet<String> = parsers().iter().flat_map(Parser::kinds).collect();
+    if known.contains(text) {
+        return Ok(text.to_owned());
+    }
+    let named = text.split('.').next().and_then(|name| provider(name).ok());
+    let of_provider = |kind: &&String| named.as_ref().is_none_or(|name| kind.split('.').next() == Some(name));
+    let of_whom = named.as_ref().map(|name| format!(" of {name}")).unwrap_or_default();
+    Err(format!("the kinds{of_whom} are {}", listed(known.iter().filter(of_provider).map(String::as_str))))
+}
+
+impl Parser {
+    /// Provider and kind of all that it reads, and of what it does not understand.
+    fn kinds(&self) -> Vec<String> {
+        let names = (self.schemas)().into_iter().map(|schema| schema.name).chain([Unrecognized::KIND.name()]);
+        names.map(|name| format!("{}.{name}", self.provider)).collect()
+    }
+}
+
+fn listed<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+    names.into_iter().collect::<Vec<_>>().join(", ")
+}
+
+/// A parser needs nothing of what its provider authenticates by, but its type names that.
+fn parser<P: Provider>(function: &'static str, schemas: fn() -> Vec<KindSchema>) -> Parser {
+    let (provider, source) = (P::NAME.as_str(), P::SOURCE);
+    Parser { function, provider, source, schemas, reread: StoredEvent::reread::<P> }
+}
+
+/// No network at all.
+struct Nowhere;
+
+impl Networks for Nowhere {
+    async fn contain(&self, _address: std::net::IpAddr, _now: model::Timestamp) -> bool {
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_provider_has_its_name_and_those_of_its_functions() {
+        for (text, name) in [
+            ("identomat", "identomat"),
+            ("jumio", "jumio"),
+            ("signicat", "signicat"),
+            ("signicat-assure", "signicat"),
+            ("verifyvasp", "verifyvasp"),
+            ("wallet", "wallet"),
+            ("wallet-issuance", "wallet"),
+            ("wallet-verification", "wallet"),
+        ] {
+            assert_eq!(provider(text).unwrap(), name);
+        }
+        let error = "the providers are identomat, jumio, signicat, verifyvasp, wallet";
+        for text in ["", "nobody", "Jumio", "jumio.netverify-id"] {
+            assert_eq!(provider(text).unwrap_err(), error);
+        }
+    }
+
+    #[test]
+    fn an_unknown_kind_is_answered_with_those_there_are() {
+        for known in ["jumio.netverify-id", "jumio.unrecognized", "wallet.issuance", "wallet.verification"] {
+            assert_eq!(kind(known).unwrap(), known);
+        }
+        let of_provider = kind("signicat-assure.process").unwrap_err();
+        assert_eq!(of_provider, "the kinds of signicat are signicat.process-status, signicat.unrecognized");
+        let all = kind("netverify-id").unwrap_err();
+        assert!(all.starts_with("the kinds are identomat.") && all.contains(", wallet.verification"), "{all}");
+    }
+}
