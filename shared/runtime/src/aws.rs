@@ -11,14 +11,15 @@ use model::MessageDetail;
 use serde::de::DeserializeOwned;
 
 use crate::{
-    AllowedNetworks, Cached, DynamoCourses, DynamoExpectations, DynamoStore, Error, InternalQueue, Secrets,
-    SpillingStore, SqsQueue, Vault, config, http::now,
+    AllowedNetworks, Cached, DynamoCourses, DynamoExpectations, DynamoStore, Error, Hosts, InternalQueue, LookUp,
+    Secrets, SpillingStore, SqsQueue, Vault, config, connections::Connections, http::now,
 };
 
 /// AWS, as the environment describes it, with the patience that its callers have.
 #[derive(Debug)]
 pub struct Aws {
     config: SdkConfig,
+    connections: Connections,
     budget: Duration,
 }
 
@@ -27,23 +28,59 @@ impl Aws {
     /// pauses included, so that there is time for another way when it fails.
     pub async fn within(answer_within: Duration) -> Self {
         let budget = time_to_work(answer_within);
+        let connections = Connections::new();
         let config = aws_config::defaults(BehaviorVersion::latest())
-            .timeout_config(timeouts(budget * 2 / 5))
+            .http_client(connections.client())
+            .timeout_config(in_two_attempts(budget * 2 / 5))
             // An attempt ends in time, whether its bytes trickle or not.
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .retry_config(RetryConfig::standard().with_max_attempts(3).with_initial_backoff(Duration::from_millis(25)))
             .load()
             .await;
-        Self { config, budget }
+        Self { config, connections, budget }
     }
 
     /// The events table that the environment names, with the spill queue behind it: what the table does not take in time, the queue
-    /// gets.
+    /// gets. Opens the connections to both, so that the first callback does not wait for that.
     ///
     /// # Errors
     /// If the environment does not name both.
-    pub fn spilling_store(&self) -> Result<SpillingStore, Error> {
-        Ok(SpillingStore::new(self.event_store()?, self.spill_queue()?, config::retention()?, self.budget * 2 / 5))
+    pub async fn spilling_store(&self) -> Result<SpillingStore, Error> {
+        let (table, queue) = (self.event_store()?, self.spill_queue()?);
+        let store = SpillingStore::new(table, queue, config::retention()?, self.budget * 2 / 5);
+        tokio::join!(self.open(self.dynamodb_url().await), self.open(self.sqs_url().await));
+        Ok(store)
+    }
+
+    /// Opens a connection, in the time that there is at the start. If that fails, the first call opens one, or says why not.
+    async fn open(&self, endpoint_url: Option<String>) {
+        if let Some(endpoint_url) = endpoint_url {
+            let _ = tokio::time::timeout(self.patience_at_start(), self.connections.open(&endpoint_url)).await;
+        }
+    }
+
+    /// Where the SDK's client finds DynamoDB.
+    async fn dynamodb_url(&self) -> Option<String> {
+        use aws_sdk_dynamodb::config::endpoint::{DefaultResolver, Params, ResolveEndpoint as _};
+        let params = Params::builder()
+            .set_region(self.config.region().map(ToString::to_string))
+            .set_endpoint(self.config.endpoint_url().map(str::to_owned))
+            .set_use_fips(self.config.use_fips())
+            .set_use_dual_stack(self.config.use_dual_stack());
+        let endpoint = DefaultResolver::new().resolve_endpoint(&params.build().ok()?).await.ok()?;
+        Some(endpoint.url().to_owned())
+    }
+
+    /// Where the SDK's client finds SQS.
+    async fn sqs_url(&self) -> Option<String> {
+        use aws_sdk_sqs::config::endpoint::{DefaultResolver, Params, ResolveEndpoint as _};
+        let params = Params::builder()
+            .set_region(self.config.region().map(ToString::to_string))
+            .set_endpoint(self.config.endpoint_url().map(str::to_owned))
+            .set_use_fips(self.config.use_fips())
+            .set_use_dual_stack(self.config.use_dual_stack());
+        let endpoint = DefaultResolver::new().resolve_endpoint(&params.build().ok()?).await.ok()?;
+        Some(endpoint.url().to_owned())
     }
 
     /// The spill queue that the environment names. It is the last resort of a callback, so it has less time than the table.
@@ -51,7 +88,8 @@ impl Aws {
     /// # Errors
     /// If it names none.
     pub fn spill_queue(&self) -> Result<InternalQueue, Error> {
-        let config = aws_sdk_sqs::config::Builder::from(&self.config).timeout_config(timeouts(self.budget / 4)).build();
+        let config =
+            aws_sdk_sqs::config::Builder::from(&self.config).timeout_config(in_two_attempts(self.budget / 4)).build();
         Ok(InternalQueue::new(aws_sdk_sqs::Client::from_conf(config), config::SPILL_QUEUE_URL.require()?))
     }
 
@@ -98,11 +136,28 @@ impl Aws {
     /// If it names none, or one in the environment that is none. One that cannot be looked up now is no error: it is looked up
     /// again when it is needed.
     pub async fn secret(&self) -> Result<Secrets, Error> {
-        // At the start nobody waits yet; later, it is waited for no longer than the patience lasts.
+        // At the start, one attempt may take all of the time: a new one would open a new connection. Later, it is waited for
+        // no longer than the patience lasts.
+        let time = self.patience_at_start();
         let config = aws_sdk_secretsmanager::config::Builder::from(&self.config);
-        let config = config.timeout_config(timeouts(Duration::from_secs(4))).build();
+        let config = config.timeout_config(timeouts(time, time.min(LONGEST_ATTEMPT))).build();
         let vault = Vault::open(aws_sdk_secretsmanager::Client::from_conf(config), config::secret()?)?;
-        Ok(Cached::new(vault, self.patience()).filled(now()).await)
+        Ok(self.looked_up(vault).await)
+    }
+
+    /// What this source has, looked up once, in the time that there is at the start. A failure is no error: it is looked up
+    /// again when it is needed.
+    pub async fn looked_up<L: LookUp>(&self, source: L) -> Cached<L> {
+        Cached::new(source, self.patience()).filled(now(), self.patience_at_start()).await
+    }
+
+    /// The name of the header in which the provider presents its secret: that which the environment names, or else
+    /// `authorization`.
+    ///
+    /// # Errors
+    /// If the environment names something that is no header.
+    pub fn authorization_header(&self) -> Result<String, Error> {
+        Ok(config::authorization_header()?)
     }
 
     /// The networks that the environment names, or else these addresses. The addresses that these hosts have now are allowed too if the
@@ -119,14 +174,19 @@ impl Aws {
             Some(networks) => networks,
             None => addresses.iter().copied().map(IpNet::from).collect(),
         };
-        let hosts = if config::resolve_hosts()? { hosts } else { &[] };
-        Ok(AllowedNetworks::new(fixed, hosts, self.patience()).await)
+        let hosts = if config::resolve_hosts()? { Some(self.looked_up(Hosts(hosts)).await) } else { None };
+        Ok(AllowedNetworks::new(fixed, hosts))
     }
 
     /// How long a look-up may take while a provider waits: what it finds must be used, and the event kept, before the provider gives up.
-    #[must_use]
-    pub fn patience(&self) -> Duration {
+    fn patience(&self) -> Duration {
         self.budget / 5
+    }
+
+    /// How long everything that is done at the start may take together, so it is all done at the same time. The provider
+    /// whose callback started the process is waiting, and the callback needs the other half. Lambda gives 10 s.
+    fn patience_at_start(&self) -> Duration {
+        (self.budget / 2).min(Duration::from_secs(4))
     }
 
     /// The queue for verdicts that the environment names.
@@ -171,12 +231,59 @@ pub(crate) fn time_to_work(answer_within: Duration) -> Duration {
     answer_within.saturating_sub(Duration::from_millis(200))
 }
 
+/// The longest that an attempt may take, however much time there is.
+const LONGEST_ATTEMPT: Duration = Duration::from_secs(2);
+
 /// Limits for a call that may take so long in all: each attempt gets half of it.
-fn timeouts(operation: Duration) -> TimeoutConfig {
-    let attempt = (operation / 2).min(Duration::from_secs(2));
-    TimeoutConfig::builder()
-        .connect_timeout(attempt)
-        .operation_attempt_timeout(attempt)
-        .operation_timeout(operation)
-        .build()
+fn in_two_attempts(operation: Duration) -> TimeoutConfig {
+    timeouts(operation, (operation / 2).min(LONGEST_ATTEMPT))
+}
+
+/// Limits for a call and for each of its attempts. Connecting is a part of the attempt.
+fn timeouts(operation: Duration, attempt: Duration) -> TimeoutConfig {
+    TimeoutConfig::builder().operation_attempt_timeout(attempt).operation_timeout(operation).build()
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+
+    struct Silent;
+
+    impl LookUp for Silent {
+        type Value = ();
+        const WHAT: &'static str = "silence";
+
+        async fn look_up(&self) -> Result<(), Error> {
+            std::future::pending().await
+        }
+    }
+
+    fn within(answer_within: Duration) -> Aws {
+        let config = SdkConfig::builder().build();
+        Aws { config, connections: Connections::new(), budget: time_to_work(answer_within) }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn look_ups_at_the_start_share_half_of_what_the_provider_gives_and_at_most_four_seconds() {
+        for (seconds, expected) in [(1, 400), (5, 2400), (10, 4000), (20, 4000)] {
+            let aws = within(Duration::from_secs(seconds));
+            let began = Instant::now();
+            tokio::join!(aws.looked_up(Silent), aws.looked_up(Silent), aws.looked_up(Silent));
+            assert_eq!(began.elapsed(), Duration::from_millis(expected), "{seconds} s");
+        }
+    }
+
+    #[tokio::test]
+    async fn connections_are_opened_to_where_the_clients_of_the_sdk_call() {
+        let mut aws = within(Duration::from_secs(1));
+        aws.config = SdkConfig::builder().region(aws_config::Region::new("eu-central-1")).build();
+        assert_eq!(aws.dynamodb_url().await.unwrap(), "https://dynamodb.eu-central-1.amazonaws.com");
+        assert_eq!(aws.sqs_url().await.unwrap(), "https://sqs.eu-central-1.amazonaws.com");
+        aws.config = aws.config.into_builder().endpoint_url("http://localhost:4566").build();
+        assert_eq!(aws.dynamodb_url().await.unwrap(), "http://localhost:4566");
+        assert_eq!(aws.sqs_url().await.unwrap(), "http://localhost:4566");
+    }
 }

@@ -31,7 +31,7 @@ pub(crate) const EXPECTATIONS_TABLE: Variable =
     Variable { name: "EXPECTATIONS_TABLE", purpose: "the name of the DynamoDB table that keeps what is expected" };
 pub(crate) const ISSUERS: Variable = Variable {
     name: "ISSUERS",
-    purpose: "the issuers whose tokens are trusted, a JSON array of {\"issuer\", \"jwks_url\", \"algorithms\"}",
+    purpose: "the issuers whose tokens are trusted, a JSON array of {\"issuer\", \"jwks_url\", \"algorithms\", \"audience\"?}",
 };
 pub(crate) const EVENT_RETENTION_DAYS: Variable =
     Variable { name: "EVENT_RETENTION_DAYS", purpose: "for how many days an event is kept, 365 if unset" };
@@ -50,6 +50,10 @@ pub(crate) const RESOLVE_HOSTS: Variable = Variable {
 pub(crate) const SECRET: Variable = Variable {
     name: "SECRET",
     purpose: "where the provider's secret is: the ARN of a secret in Secrets Manager, or env:NAME on your own machine",
+};
+pub(crate) const AUTHORIZATION_HEADER: Variable = Variable {
+    name: "AUTHORIZATION_HEADER",
+    purpose: "the name of the header in which the provider presents its secret, authorization if unset",
 };
 pub(crate) const VERIFICATION_QUEUE_URL: Variable =
     Variable { name: "VERIFICATION_QUEUE_URL", purpose: "the URL of the FIFO queue that verdicts go to" };
@@ -137,6 +141,21 @@ pub(crate) fn resolve_hosts() -> Result<bool, InvalidConfig> {
     }
 }
 
+/// The name of the header in which the provider presents its secret.
+pub(crate) fn authorization_header() -> Result<String, InvalidConfig> {
+    let name = AUTHORIZATION_HEADER.get().unwrap_or_else(|| "authorization".to_owned());
+    if is_header_name(&name) { Ok(name) } else { Err(AUTHORIZATION_HEADER.invalid("is no name of a header")) }
+}
+
+/// Whether a text can be the name of a header. Fewer than HTTP allows, and all that anybody uses; template.yaml has the same
+/// rule.
+fn is_header_name(name: &str) -> bool {
+    let is_of_names = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    (1..=64).contains(&name.len())
+        && name.bytes().all(is_of_names)
+        && name.starts_with(|first: char| first.is_ascii_alphanumeric())
+}
+
 /// Where a secret is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum SecretReference {
@@ -166,4 +185,19 @@ pub(crate) fn secret() -> Result<SecretReference, InvalidConfig> {
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
 fn read(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_has_a_name_without_blanks_and_marks() {
+        for name in ["authorization", "X-Api-Key", "api_key", "0", &"x".repeat(64)] {
+            assert!(is_header_name(name), "{name}");
+        }
+        for other in ["", " ", "x api", "x:", "x\r\n", "-x", "_", "é", &"x".repeat(65)] {
+            assert!(!is_header_name(other), "{other}");
+        }
+    }
 }

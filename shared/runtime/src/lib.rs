@@ -7,6 +7,7 @@
 mod aws;
 mod cached;
 mod config;
+mod connections;
 mod courses;
 mod expectations;
 mod http;
@@ -23,7 +24,7 @@ pub mod telemetry;
 mod trace;
 
 pub use aws::Aws;
-pub use cached::{Cached, LookUp};
+pub use cached::{Cached, LookUp, Unusable};
 pub use config::InvalidConfig;
 pub use courses::DynamoCourses;
 pub use expectations::DynamoExpectations;

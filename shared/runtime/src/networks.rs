@@ -1,6 +1,6 @@
 //! The networks that a provider's callbacks come from.
 
-use std::{collections::BTreeSet, net::IpAddr, time::Duration};
+use std::{collections::BTreeSet, net::IpAddr};
 
 use ipnet::IpNet;
 use model::{Networks, Timestamp};
@@ -19,14 +19,9 @@ pub struct AllowedNetworks<L: LookUp = Hosts> {
 }
 
 impl AllowedNetworks {
-    /// These networks, and, if there are any host names, the addresses they have: looked up now, and again when they are old. A look-up that
-    /// fails keeps the last answer.
-    pub(crate) async fn new(fixed: Vec<IpNet>, hosts: &'static [&'static str], patience: Duration) -> Self {
-        if hosts.is_empty() {
-            return Self { fixed, hosts: None };
-        }
-        let hosts = Cached::new(Hosts(hosts), patience).filled(crate::http::now()).await;
-        Self { fixed, hosts: Some(hosts) }
+    /// These networks, and the addresses of these hosts, if there are any. A failed look-up keeps the last answer.
+    pub(crate) fn new(fixed: Vec<IpNet>, hosts: Option<Cached<Hosts>>) -> Self {
+        Self { fixed, hosts }
     }
 }
 
@@ -44,7 +39,7 @@ impl<L: LookUp<Value = BTreeSet<IpAddr>>> Networks for AllowedNetworks<L> {
 
 /// The addresses of host names, as DNS has them.
 #[derive(Debug)]
-pub struct Hosts(&'static [&'static str]);
+pub struct Hosts(pub(crate) &'static [&'static str]);
 
 impl LookUp for Hosts {
     type Value = BTreeSet<IpAddr>;
@@ -62,7 +57,7 @@ impl LookUp for Hosts {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
+    use std::{sync::Mutex, time::Duration};
 
     use super::*;
 

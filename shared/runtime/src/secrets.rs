@@ -1,10 +1,15 @@
 //! Providers' secrets.
 
+use aws_sdk_secretsmanager::{
+    error::{ProvideErrorMetadata as _, SdkError},
+    operation::get_secret_value::GetSecretValueError,
+};
+use jiff::SignedDuration;
 use model::{SecretPair, SecretSource, Timestamp, Unavailable};
 
 use crate::{
     Error,
-    cached::{Cached, LookUp},
+    cached::{Cached, LookUp, Unusable},
     config::SecretReference,
 };
 
@@ -37,17 +42,35 @@ impl Vault {
 impl LookUp for Vault {
     type Value = SecretPair;
     const WHAT: &'static str = "secret";
+    /// An outage of Secrets Manager is no reason to refuse callbacks that the provider may never send again. A day is
+    /// longer than any outage so far. See docs/adr/0015.
+    const MAX_AGE: SignedDuration = SignedDuration::from_hours(24);
+    /// A secret that was deleted, withdrawn or replaced must not be accepted for ever. An hour is enough time to put a
+    /// readable one.
+    const MAX_AGE_UNUSABLE: SignedDuration = SignedDuration::from_hours(1);
 
     async fn look_up(&self) -> Result<SecretPair, Error> {
         match self {
             Self::Fixed(pair) => Ok(pair.clone()),
             Self::SecretsManager { client, arn } => {
-                let output = client.get_secret_value().secret_id(arn).send().await?;
-                let text = output.secret_string.ok_or("the secret holds bytes where text is expected")?;
-                Ok(SecretPair::from_json(&text)?)
+                let output = client.get_secret_value().secret_id(arn).send().await.map_err(classify)?;
+                let text = output.secret_string.ok_or_else(|| Unusable("the secret holds bytes, not text".into()))?;
+                Ok(SecretPair::from_json(&text).map_err(|error| Unusable(error.into()))?)
             }
         }
     }
+}
+
+/// Tells an answer about the secret (there is none, or this function may not read it) from no answer at all. Everything
+/// that is not known to be about the secret counts as no answer.
+fn classify<R: std::fmt::Debug + Send + Sync + 'static>(error: SdkError<GetSecretValueError, R>) -> Error {
+    let is_answer = error.as_service_error().is_some_and(|answer| {
+        answer.is_resource_not_found_exception()
+            || answer.is_invalid_request_exception()
+            || answer.is_decryption_failure()
+            || answer.code() == Some("AccessDeniedException")
+    });
+    if is_answer { Unusable(error.into()).into() } else { error.into() }
 }
 
 impl<L: LookUp<Value = SecretPair>> SecretSource for Cached<L> {
@@ -57,5 +80,36 @@ impl<L: LookUp<Value = SecretPair>> SecretSource for Cached<L> {
 
     async fn refreshed(&self, now: Timestamp) -> Option<SecretPair> {
         Self::refreshed(self, now).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_secretsmanager::{
+        error::ErrorMetadata,
+        types::error::{DecryptionFailure, InternalServiceError, InvalidRequestException, ResourceNotFoundException},
+    };
+
+    use super::*;
+
+    #[track_caller]
+    fn check(answer: GetSecretValueError, is_unusable: bool) {
+        let text = format!("{answer:?}");
+        assert_eq!(classify(SdkError::service_error(answer, ())).is::<Unusable>(), is_unusable, "{text}");
+    }
+
+    #[test]
+    fn only_an_answer_about_the_secret_makes_it_unusable() {
+        let of_code = |code| GetSecretValueError::generic(ErrorMetadata::builder().code(code).build());
+        check(GetSecretValueError::ResourceNotFoundException(ResourceNotFoundException::builder().build()), true);
+        check(GetSecretValueError::InvalidRequestException(InvalidRequestException::builder().build()), true);
+        check(GetSecretValueError::DecryptionFailure(DecryptionFailure::builder().build()), true);
+        check(of_code("AccessDeniedException"), true);
+        check(GetSecretValueError::InternalServiceError(InternalServiceError::builder().build()), false);
+        check(of_code("ThrottlingException"), false);
+        check(of_code("ExpiredTokenException"), false);
+
+        let late = SdkError::<GetSecretValueError, ()>::timeout_error("late");
+        assert!(!classify(late).is::<Unusable>());
     }
 }

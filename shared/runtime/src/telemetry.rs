@@ -14,13 +14,14 @@ use crate::config;
 
 static COLLECTOR: OnceLock<&'static Collector> = OnceLock::new();
 
-const COUNTERS: [&str; 13] = [
+const COUNTERS: [&str; 14] = [
     RECEIVED,
     UNRECOGNIZED,
     SPILLED,
     REFUSED,
     UNAVAILABLE,
     UNTRUSTED_TOKENS,
+    LOOK_UPS_FAILED,
     PUBLISHED,
     REPEATS,
     LATE,
@@ -35,6 +36,7 @@ const SPILLED: &str = "Spilled";
 const REFUSED: &str = "Refused";
 const UNAVAILABLE: &str = "Unavailable";
 const UNTRUSTED_TOKENS: &str = "UntrustedTokens";
+const LOOK_UPS_FAILED: &str = "LookUpsFailed";
 const PUBLISHED: &str = "Published";
 const REPEATS: &str = "Repeats";
 const LATE: &str = "Late";
@@ -97,6 +99,11 @@ pub(crate) fn unavailable(provider: &'static str) {
 /// A token of an authentic callback is not trusted.
 pub fn untrusted_token(provider: &'static str) {
     counter!(UNTRUSTED_TOKENS, "provider" => provider).increment(1);
+}
+
+/// A look-up failed, of a secret, an issuer's keys or a provider's addresses. The log says which.
+pub(crate) fn look_up_failed() {
+    counter!(LOOK_UPS_FAILED).increment(1);
 }
 
 /// It was decided what to publish of a callback; nothing if it is a repeat.
