@@ -5,8 +5,8 @@ import schemathesis
 # What the local stack knows, and what tests/local_stack.rs announces.
 CREDENTIALS = {
     "identomat": {"callbackApiKey": "local-identomat-secret"},
-    "wallet-verification": {"code": "a-code-of-the-contract"},
-    "wallet-issuance": {"code": "a-code-of-the-contract"},
+    "wallet-verification": {"code": "a-code-of-the-contract-for-a-verification"},
+    "wallet-issuance": {"code": "a-code-of-the-contract-for-an-issuance"},
 }
 
 

@@ -70,11 +70,12 @@ impl Database {
         Self { client: Client::from_conf(config), proxy: self.proxy.clone() }
     }
 
-    /// All that is stored.
+    /// All that is stored. The parts of large bodies fill pages of their own.
     pub async fn events(&self) -> Vec<StoredEvent> {
         let scan = self.client.scan().table_name(TABLE).consistent_read(true);
-        let scanned = scan.filter_expression("attribute_exists(kind)").send().await.unwrap();
-        serde_dynamo::from_items(scanned.items.unwrap_or_default()).unwrap()
+        let scan = scan.filter_expression("attribute_exists(kind)").into_paginator().items();
+        let items: Vec<_> = scan.send().try_collect().await.unwrap();
+        serde_dynamo::from_items(items).unwrap()
     }
 }
 

@@ -5,7 +5,7 @@ use cli::sample::Sample;
 use model::{MemoryStore, StoredEvent};
 use serde_json::{Value, json};
 
-use crate::{CODE, answer, local_time, samples};
+use crate::{ISSUANCE_CODE, VERIFICATION_CODE, answer, local_time, samples};
 
 /// Sends an event to a function with an empty store, and returns the status and what is stored.
 #[must_use]
@@ -58,7 +58,8 @@ pub fn by_stranger(function: &str, body: &[u8]) -> Value {
 #[must_use]
 pub fn secret(function: &str) -> String {
     match function {
-        "wallet-issuance" | "wallet-verification" => CODE.to_owned(),
+        "wallet-issuance" => ISSUANCE_CODE.to_owned(),
+        "wallet-verification" => VERIFICATION_CODE.to_owned(),
         _ => format!("local-{function}-secret"),
     }
 }

@@ -12,7 +12,7 @@ pub mod python;
 mod schemathesis;
 mod system;
 
-pub use command::callbacks;
+pub use command::{callbacks, callbacks_and_errors, callbacks_command};
 pub use database::Database;
 pub use gateway::{
     accepted, authentic, by_stranger, secret, secret_field, send, takes_secret_in_body, with_body, with_secret,
@@ -20,7 +20,8 @@ pub use gateway::{
 pub use lambda::{Crashed, Function};
 pub use mapping::{QueueMapping, StreamMapping, receive_now};
 pub use providers::{
-    CODE, FUNCTIONS, ISSUER, IssuersKeys, Unknown, answer, local_time, max_body_bytes, message_of, samples,
+    FUNCTIONS, ISSUANCE_CODE, ISSUER, IssuersKeys, Unknown, VERIFICATION_CODE, answer, local_time, max_body_bytes,
+    message_of, samples,
 };
 pub use proxy::{Fault, Proxy};
 pub use schemathesis::schemathesis;

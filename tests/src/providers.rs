@@ -15,7 +15,7 @@ use identomat::Identomat;
 use jumio::Jumio;
 use model::{
     Course, EventStore, Expectation, Expectations as _, MemoryExpectations, Message, MessageDetail, Networks, Provider,
-    ProviderName, SecretPair, StoredEvent, Timestamp, Unrecognized, schema::KindSchema,
+    ProviderName, Purpose, SecretPair, StoredEvent, Subject, Timestamp, Unrecognized, schema::KindSchema,
 };
 use runtime::{Cached, Error, GatewayRequest, GatewayResponse, LookUp};
 use signicat_assure::SignicatAssure;
@@ -31,8 +31,11 @@ use wallet_verification::{
 pub const FUNCTIONS: [&str; 6] =
     ["identomat", "jumio", "signicat-assure", "verifyvasp", "wallet-issuance", "wallet-verification"];
 
-/// A code that is expected without a state.
-pub const CODE: &str = "example-code-without-state";
+/// A code that is announced for a verification, without a state or templates.
+pub const VERIFICATION_CODE: &str = "example-code-of-a-verification";
+
+/// A code that is announced for an issuance of template 1, without a state.
+pub const ISSUANCE_CODE: &str = "example-code-of-an-issuance";
 
 /// There is no function of this name.
 #[derive(Debug)]
@@ -125,16 +128,29 @@ impl Networks for Documented {
     }
 }
 
-/// What the samples announce, and [`CODE`].
+/// What the samples announce, [`VERIFICATION_CODE`] and [`ISSUANCE_CODE`].
 async fn announced() -> MemoryExpectations {
     let expectations = MemoryExpectations::default();
+    let without_state = |purpose, code: &str, template_ids: &[&str]| {
+        let template_ids = template_ids.iter().map(|&id| id.to_owned()).collect();
+        Announcement { purpose, code: code.to_owned(), state: None, template_ids, due_at: None }
+    };
     let of_samples = SAMPLES.iter().filter_map(|sample| sample.announcement().cloned());
-    let without_state = Announcement { code: CODE.to_owned(), state: None, template_ids: Vec::new(), due_at: None };
-    for Announcement { code, state, template_ids, due_at } in of_samples.chain([without_state]) {
-        let expectation = Expectation::new(&code, state, template_ids, due_at, local_time());
-        expectations.register(&expectation).await.unwrap();
+    let of_tests = [
+        without_state(Purpose::Verification, VERIFICATION_CODE, &[]),
+        without_state(Purpose::Issuance, ISSUANCE_CODE, &["1"]),
+    ];
+    for announcement in of_samples.chain(of_tests) {
+        let expectation = announcement.expectation(subject_of(&announcement.code), local_time()).unwrap();
+        expectations.register(&expectation, local_time()).await.unwrap();
     }
     expectations
+}
+
+/// The subject of a code that is announced without a state: always the same, where the function draws one.
+fn subject_of(code: &str) -> Subject {
+    let digest = Expectation::code_hash(&format!("subject of {code}"));
+    Subject::new(format!("wallet-{digest:.32}")).unwrap()
 }
 
 /// The issuer of the tokens in the samples: always the same, so that their signatures are.
@@ -163,6 +179,7 @@ fn trusted_issuers() -> TrustedIssuers<IssuersKeys> {
         issuer: ISSUER.issuer.clone(),
         jwks_url: ISSUER.jwks_url.clone(),
         algorithms: vec![jsonwebtoken::Algorithm::EdDSA],
+        audience: None,
     };
     TrustedIssuers::new(vec![(pinned, Cached::new(IssuersKeys, Duration::from_secs(1)))]).unwrap()
 }
@@ -175,7 +192,11 @@ pub fn local_time() -> Timestamp {
 
 static SAMPLES: LazyLock<Vec<Sample>> = LazyLock::new(|| {
     let samples = Sample::all(&cli::project_root().unwrap()).unwrap();
-    samples.into_iter().map(|sample| sample.signed_by(&ISSUER).unwrap()).collect()
+    let announced = samples.into_iter().map(|sample| match sample.announcement().map(|a| subject_of(&a.code)) {
+        Some(subject) => sample.with_announced_subject(subject.as_str()),
+        None => sample,
+    });
+    announced.map(|sample| sample.signed_by(&ISSUER).unwrap()).collect()
 });
 
 /// The samples in events/ of every function that receives callbacks, with their tokens signed by [`ISSUER`].

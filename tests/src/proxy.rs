@@ -46,6 +46,8 @@ pub enum Fault {
     Failed,
     /// AWS says that it was too much, and did nothing.
     Throttled,
+    /// DynamoDB says that the key of the table is disabled, and did nothing.
+    KeyDisabled,
     /// Nothing is done for so long, and then it is done.
     Delayed(Duration),
     /// It is done, but the answer takes so long.
@@ -187,8 +189,9 @@ impl Connection {
         match fault {
             None => self.write(&self.hand_on(&call).await).await,
             Some(Fault::Refused) => Err(Closed),
-            Some(Fault::Failed) => self.write(&error(500, "InternalServerError")).await,
-            Some(Fault::Throttled) => self.write(&error(400, "ThrottlingException")).await,
+            Some(Fault::Failed) => self.write(&error(500, "InternalServerError", "injected")).await,
+            Some(Fault::Throttled) => self.write(&error(400, "ThrottlingException", "injected")).await,
+            Some(Fault::KeyDisabled) => self.write(&error(400, "ValidationException", KEY_DISABLED)).await,
             Some(Fault::Delayed(time)) => {
                 tokio::time::sleep(time).await;
                 self.write(&self.hand_on(&call).await).await
@@ -251,9 +254,14 @@ fn on_the_wire(status: u16, headers: &[(String, String)], body: &[u8]) -> Vec<u8
     [head.as_bytes(), b"\r\n", body].concat()
 }
 
-fn error(status: u16, code: &str) -> Vec<u8> {
+/// What DynamoDB says of a table whose key is disabled. AWS does not document it: this is what others saw.
+const KEY_DISABLED: &str = "KMS key disabled error: com.amazonaws.services.kms.model.DisabledException: \
+    arn:aws:kms:eu-central-1:000000000000:key/injected is disabled. (Service: AWSKMS; Status Code: 400; \
+    Error Code: DisabledException; Request ID: injected; Proxy: null)";
+
+fn error(status: u16, code: &str, message: &str) -> Vec<u8> {
     let headers = [("content-type".to_owned(), "application/x-amz-json-1.0".to_owned())];
-    on_the_wire(status, &headers, json!({ "__type": code, "message": "injected" }).to_string().as_bytes())
+    on_the_wire(status, &headers, json!({ "__type": code, "message": message }).to_string().as_bytes())
 }
 
 /// The same call with the first, third, fifth … of its entries, and the ids of the others.

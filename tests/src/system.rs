@@ -228,9 +228,10 @@ impl<'a> System<'a> {
             if messages.iter().all(|message| message.expirytime.is_none()) {
                 assert!(messages.is_sorted_by_key(|message| &message.sequence), "{what}: the order of {key:?}");
             }
-            let verdicts = messages.iter().map(|message| message.outcome).filter(|outcome| *outcome != Outcome::None);
+            let mut verdicts =
+                messages.iter().map(|message| message.outcome).filter(|outcome| *outcome != Outcome::None);
             let stands = course.standing(runtime::now()).outcome;
-            assert_eq!(verdicts.last().unwrap_or(Outcome::None), stands, "{what}: {key:?}");
+            assert_eq!(verdicts.next_back().unwrap_or(Outcome::None), stands, "{what}: {key:?}");
         }
         assert!(self.unpublished().await.is_empty(), "{what}: something was given up");
         self.clear(&stored).await;

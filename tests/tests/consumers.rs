@@ -483,6 +483,7 @@ async fn a_full_message_carries_the_payload_or_says_that_it_does_not(scene: &Sce
 async fn large_wallet_callback(scene: &Scene, subject: &str) -> String {
     let (stack, http) = (&scene.stack, &scene.http);
     let announcement = Announcement {
+        purpose: model::Purpose::Verification,
         code: format!("a-code-of-{subject}"),
         state: Some(subject.to_owned()),
         template_ids: vec!["1".to_owned()],

@@ -8,7 +8,7 @@ use cli::{
     verifications,
     wallet::{Announcement, announce},
 };
-use model::{Message, Outcome};
+use model::{Message, Outcome, Purpose};
 use reqwest::Client;
 use serde_json::{Value, json};
 use tests::{Fault, Function, Hosted, Proxy, System, accepted, authentic, callbacks, free_port, with_body};
@@ -214,6 +214,7 @@ async fn what_is_not_understood_under_two_codes_is_two_events(system: &System<'_
     let http = Client::new();
     for code in ["code-of-the-courses-1", "code-of-the-courses-2"] {
         let announcement = Announcement {
+            purpose: Purpose::Issuance,
             code: code.to_owned(),
             state: Some("two-codes".to_owned()),
             template_ids: vec!["1".to_owned()],

@@ -210,6 +210,8 @@ fn every_function_and_route_is_hardened_alike() {
     }
     let functions = template.of_type("AWS::Serverless::Function");
     assert_eq!(functions.len(), 10);
+    let api = &template.resources["Api"];
+    let mut routes = 0;
     for (name, block) in functions {
         let name = name.strip_suffix("Function").unwrap();
         assert_eq!(value(block, "LogGroup"), Some(format!("!Ref {name}Logs").as_str()));
@@ -224,14 +226,18 @@ fn every_function_and_route_is_hardened_alike() {
         if let Some(path) = value(block, "Path") {
             let (_, output) = template.text.split_once(&format!("\n  {name}Url:\n")).unwrap();
             assert_eq!(output.lines().nth(2), Some(format!("      - ${{Url}}{}", path.replace("+}", "}")).as_str()));
+            // And each route has a limit of its own.
+            let route = format!("\n        {} {path}: {THROTTLING}\n", value(block, "Method").unwrap());
+            assert!(api.contains(&route), "{route}");
+            routes += 1;
         }
     }
-    let api = &template.resources["Api"];
-    assert!(
-        api.contains("ThrottlingRateLimit: !Ref ThrottlingRate\n")
-            && api.contains("ThrottlingBurstLimit: !Ref ThrottlingBurst\n")
-    );
+    assert_eq!(api.matches(THROTTLING).count(), routes + 1);
+    assert!(api.contains(&format!("DefaultRouteSettings: {THROTTLING}\n")));
+    assert!(template.resources["SpillDrainFunction"].contains("MaximumConcurrency: 2\n"));
 }
+
+const THROTTLING: &str = "{ ThrottlingRateLimit: !Ref ThrottlingRate, ThrottlingBurstLimit: !Ref ThrottlingBurst }";
 
 #[test]
 fn the_access_log_says_nothing_of_path_query_headers_or_body() {
@@ -259,7 +265,7 @@ fn the_access_log_says_nothing_of_path_query_headers_or_body() {
 }
 
 #[test]
-fn whatever_keeps_something_is_encrypted_with_the_key_of_the_stack() {
+fn whatever_keeps_something_is_encrypted_with_the_stacks_key_but_the_spill_queues() {
     let template = Template::read();
     for (resource_type, property, number) in [
         ("AWS::DynamoDB::Table", "KMSMasterKeyId: !GetAtt Key.Arn", 3),
@@ -271,17 +277,29 @@ fn whatever_keeps_something_is_encrypted_with_the_key_of_the_stack() {
         let resources = template.of_type(resource_type);
         assert_eq!(resources.len(), number, "{resource_type}");
         for (name, block) in resources {
-            assert!(block.contains(property), "{name}");
+            // What makes the key unusable stops the table, and then the spill queue is what is left.
+            let is_spill = ["SpillQueue", "SpillDeadLetters"].contains(&name);
+            assert!(block.contains(if is_spill { "SqsManagedSseEnabled: true" } else { property }), "{name}");
+            assert!(!is_spill || !block.contains("!GetAtt Key.Arn"), "{name}");
         }
     }
     for (name, block) in template.of_type("AWS::Logs::LogGroup") {
         assert!(block.contains("RetentionInDays: !Ref LogRetentionDays"), "{name}");
     }
     for (name, block) in template.of_type("AWS::DynamoDB::Table") {
-        for setting in ["DeletionProtectionEnabled: !If", "PointInTimeRecoveryEnabled: true", "DeletionPolicy: Retain"]
-        {
+        for setting in ["DeletionProtectionEnabled: !If", "PointInTimeRecoveryEnabled: true"] {
             assert!(block.contains(setting), "{name}: {setting}");
         }
+    }
+    let kept = template.of_type("AWS::DynamoDB::Table").into_iter().chain(template.of_type("AWS::KMS::Key"));
+    for (name, block) in kept {
+        // A first deployment that fails leaves nothing behind.
+        assert_eq!(value(block, "DeletionPolicy"), Some("RetainExceptOnCreate"), "{name}");
+        assert_eq!(value(block, "UpdateReplacePolicy"), Some("Retain"), "{name}");
+    }
+    // What KMS demands on the key for its alias.
+    for action in ["kms:CreateAlias", "kms:DeleteAlias", "kms:Update*"] {
+        assert!(template.resources["Key"].contains(&format!("- {action}\n")), "{action}");
     }
     // Nothing in the clear.
     let policy = &template.resources["QueuesPolicy"];

@@ -408,7 +408,7 @@ impl Site {
 fn stored() -> Value {
     json!({
         "pk": "stored", "sk": "stored", "provider": "identomat", "source": "/callbacks/identomat", "kind": "identomat.one-time-password",
-        "track": "one-time-password", "policy": "reopens", "content": "stored",
+        "track": "one-time-password", "policy": "reopens",
         "outcome": "none", "reasons": [], "assurance": "shared_secret", "received_at": "2026-01-31T00:00:00.000Z", "details": {},
         "body": [], "day": "2026-01-31#0", "expires_at": 4_000_000_000_i64,
     })

@@ -14,8 +14,9 @@ use proptest::{collection::vec, prelude::*, sample::Index, sample::select};
 use runtime::DynamoStore;
 use serde_json::{Value, json};
 use tests::{
-    CODE, Database, FUNCTIONS, accepted, answer, by_stranger, contract::check_message_around_payload, local_time,
-    max_body_bytes, message_of, samples, secret, secret_field, send, takes_secret_in_body, with_body, with_secret,
+    Database, FUNCTIONS, VERIFICATION_CODE, accepted, answer, by_stranger, contract::check_message_around_payload,
+    local_time, max_body_bytes, message_of, samples, secret, secret_field, send, takes_secret_in_body, with_body,
+    with_secret,
 };
 use tokio::runtime::Runtime;
 
@@ -387,7 +388,7 @@ fn a_hostile_template_id_is_kept_and_the_table_takes_it() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let store = runtime.block_on(Database::start()).store();
     let check = |name: &str, tokens: String, unrecognized: Option<&str>| {
-        let sent = with_secret("wallet-verification", tokens.as_bytes(), CODE).unwrap();
+        let sent = with_secret("wallet-verification", tokens.as_bytes(), VERIFICATION_CODE).unwrap();
         let kept = check_kept(name, "wallet-verification", &with_body(&accepted("wallet-verification"), &sent));
         assert_eq!(kept.unrecognized.as_deref(), unrecognized, "{name}");
         check_is_taken(name, &runtime, &store, &kept);

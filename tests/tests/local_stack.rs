@@ -15,7 +15,7 @@ use cli::{
     wallet::{Announcement, Issuer, announce},
 };
 use jiff::SignedDuration;
-use model::{Details, Outcome, StoredEvent};
+use model::{Details, Outcome, Purpose, StoredEvent};
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 use tests::{
@@ -177,6 +177,7 @@ async fn configure(stack: &Stack, http: &Client, function: &str, variable: &str,
 
 async fn announcements_are_for_whoever_signs_for_aws(stack: &Stack, http: &Client) {
     let announcement = |state: &str| Announcement {
+        purpose: Purpose::Verification,
         code: "a-code-of-the-tests".to_owned(),
         state: Some(state.to_owned()),
         template_ids: vec!["1".to_owned()],
@@ -191,6 +192,7 @@ async fn announcements_are_for_whoever_signs_for_aws(stack: &Stack, http: &Clien
         let (answered, body) = announce(http, stack, &connections, &announcement(state)).await.unwrap();
         assert_eq!(answered, status, "{body}");
         assert!(!body.contains("a-code-of-the-tests"));
+        assert_eq!(body.contains(r#""subject":"large""#), status != 409, "{body}");
     }
     // The code itself is nowhere in the table.
     let scanned = connections.dynamodb.scan().table_name(&stack.expectations_table).send().await.unwrap();
@@ -407,10 +409,14 @@ async fn dead_letters_are_redriven(stack: &Stack) {
 }
 
 async fn whatever_the_contract_allows_is_answered_as_it_says(stack: &Stack, http: &Client) {
-    // The one that tests/schemathesis/ puts into the wallet's callbacks.
-    let code = "a-code-of-the-contract".to_owned();
-    let announcement = Announcement { code, state: None, template_ids: Vec::new(), due_at: None };
-    assert_eq!(announce(http, stack, &stack.connect().await, &announcement).await.unwrap().0, 201);
+    // Those that tests/schemathesis/ puts into the wallet's callbacks.
+    for (purpose, code, template_ids) in [
+        (Purpose::Verification, "a-code-of-the-contract-for-a-verification", vec![]),
+        (Purpose::Issuance, "a-code-of-the-contract-for-an-issuance", vec!["1".to_owned()]),
+    ] {
+        let announcement = Announcement { purpose, code: code.to_owned(), state: None, template_ids, due_at: None };
+        assert_eq!(announce(http, stack, &stack.connect().await, &announcement).await.unwrap().0, 201);
+    }
     schemathesis(stack).await;
     let received = receive(stack, 1).await;
     let providers: BTreeSet<&str> =

@@ -35,6 +35,11 @@ fn any_json() -> impl Strategy<Value = Value> {
         "reason",
         "txHash",
         "vout",
+        "request_id",
+        "riskAssessment",
+        "chainalysisKYT",
+        "chainalysisKYTAlerts",
+        "refinitivWorldCheckOne",
         "dossierId",
         "processId",
         "status",
@@ -89,7 +94,8 @@ proptest! {
     #[test]
     fn whatever_an_authentic_form_holds_it_is_kept_as_it_is(
         fields in vec((select(vec!["callBackType", "jumioIdScanReference", "verificationStatus", "identityVerification",
-            "rejectReason", "scanReference", "transaction", "document", "transactionResult", "a%b&c=", ""]),
+            "rejectReason", "idCheckHologram", "idScanStatus", "scanReference", "transaction", "document",
+            "transactionReference", "transactionResult", "a%b&c=", ""]),
             prop_oneof![
                 select(vec!["NETVERIFYID", "NETVERIFY_AUTHENTICATION", "APPROVED_VERIFIED", "PASSED", "null", "{}", "[]"])
                     .prop_map(str::to_owned),

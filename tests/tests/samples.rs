@@ -8,7 +8,7 @@ use cli::{
     sample::{ExpectedEvent, Sample},
 };
 use jiff::SignedDuration;
-use model::{MemoryStore, MessageDetail, Retention, StoredEvent};
+use model::{Expectation, MemoryStore, MessageDetail, Retention, StoredEvent};
 use serde_json::{Value, json};
 use tests::{
     FUNCTIONS, answer,
@@ -116,6 +116,25 @@ async fn a_stored_event_reads_the_same_again() {
             (reread, _) => panic!("{}: {reread:?}", sample.name()),
         }
     }
+}
+
+#[tokio::test]
+async fn no_message_has_a_wallet_s_code_or_its_hash() {
+    let mut checked = 0;
+    for sample in samples().into_iter().filter(|sample| sample.expect.event.is_some()) {
+        let Some(announcement) = sample.announcement() else { continue };
+        let event = stored(&sample).await;
+        let hash = Expectation::code_hash(&announcement.code);
+        assert_eq!(event.evidence["code_sha256"], *hash, "{}", sample.name());
+        for detail in [MessageDetail::Reference, MessageDetail::Full] {
+            let message = message_of(&event, detail);
+            let text = serde_json::to_string(&message).unwrap() + &message.group_id();
+            assert!(!text.contains(&announcement.code) && !text.contains(&hash), "{}: {text}", sample.name());
+        }
+        assert!(!event.subject.contains(&hash) && !event.id.contains(&hash), "{}", sample.name());
+        checked += 1;
+    }
+    assert!(checked > 15, "{checked}");
 }
 
 #[tokio::test]

@@ -7,12 +7,12 @@ use std::{
 
 use jiff::SignedDuration;
 use model::{
-    Expectation, Expectations as _, Inserted, MessageDetail, Outcome, Part, Registered, Retention, StoredEvent,
-    Timestamp,
+    Expectation, Expectations as _, Inserted, MessageDetail, Outcome, Part, Purpose, Registered, Retention,
+    StoredEvent, Subject, Timestamp,
 };
 use runtime::{Error, SpillQueue, Spilled, SpillingStore};
 use serde_json::{Value, json};
-use tests::{CODE, Database, ISSUER, answer, local_time, message_of, samples};
+use tests::{Database, ISSUER, VERIFICATION_CODE, answer, local_time, message_of, samples};
 use wallet_issuance::WalletIssuance;
 
 const PUT_ITEM: &str = "DynamoDB_20120810.PutItem";
@@ -36,14 +36,16 @@ async fn an_authentic_callback_is_one_call_and_a_refused_one_none() {
 #[tokio::test]
 async fn what_is_stored_comes_back_as_it_was() {
     let database = Database::start().await;
-    for sample in samples().into_iter().filter(|sample| sample.expect.event.is_some()) {
+    // Each at a time of its own: some say the same as others.
+    for (sample, second) in samples().into_iter().filter(|sample| sample.expect.event.is_some()).zip(0..) {
+        let now = local_time() + SignedDuration::from_secs(second);
         let memory = model::MemoryStore::default();
-        answer(&sample.function, &memory, &sample.text, local_time()).await.unwrap();
-        answer(&sample.function, &database.store(), &sample.text, local_time()).await.unwrap();
+        answer(&sample.function, &memory, &sample.text, now).await.unwrap();
+        answer(&sample.function, &database.store(), &sample.text, now).await.unwrap();
         let expected = memory.events().remove(0);
         let stored = database.events().await.into_iter().find(|event| event.id == expected.id).unwrap();
         assert!(stored == expected, "{}", sample.name());
-        assert_eq!(stored.received_at, local_time());
+        assert_eq!(stored.received_at, now);
     }
 }
 
@@ -86,7 +88,7 @@ async fn the_same_callback_is_one_item_and_a_repeat_of_it_another() {
         assert_eq!(database.events().await.len(), items, "{millisecond}");
     }
     let events = database.events().await;
-    assert_eq!(events[0].content, events[1].content);
+    assert_eq!(events[0].content(), events[1].content());
 }
 
 #[tokio::test]
@@ -115,7 +117,7 @@ fn callback_with_portrait(bytes: usize) -> (String, Vec<u8>) {
     let token = ISSUER.key.sign(&claims).unwrap();
     let body = |code: &str| format!(r#"{{{code}"tokens":{{"1":{{"token":"{token}","status":"COMPLETED"}}}}}}"#);
     let mut event: Value = serde_json::from_str(&sample.text).unwrap();
-    event["body"] = json!(body(&format!(r#""code":"{CODE}","#)));
+    event["body"] = json!(body(&format!(r#""code":"{VERIFICATION_CODE}","#)));
     (event.to_string(), body("").into_bytes())
 }
 
@@ -146,13 +148,54 @@ async fn a_large_callback_is_stored_in_parts_and_comes_back_byte_for_byte() {
 async fn what_is_expected_can_be_announced_again_but_not_otherwise() {
     let database = Database::start().await;
     let expectations = database.expectations();
-    let announced =
-        |code: &str, state: &str| Expectation::new(code, Some(state.to_owned()), vec![], None, local_time());
-    assert_eq!(expectations.register(&announced("a", "s")).await.unwrap(), Registered::Fresh);
-    assert_eq!(expectations.register(&announced("a", "s")).await.unwrap(), Registered::Same);
-    assert_eq!(expectations.register(&announced("a", "t")).await.unwrap(), Registered::Conflict);
-    assert_eq!(expectations.find(&Expectation::code_hash("a")).await.unwrap(), Some(announced("a", "s")));
-    assert_eq!(expectations.find(&Expectation::code_hash("b")).await.unwrap(), None);
+    let announced = |code: &str, purpose, subject: &str| {
+        let expectation = Expectation::new(code, purpose, Subject::new(subject).unwrap(), local_time());
+        expectation.with_template_ids(vec!["1".to_owned()]).with_due_at(Some(local_time()))
+    };
+    let with_state =
+        |state: &str| announced("b", Purpose::Issuance, "id-1").with_state(Some(state.to_owned())).unwrap();
+    let same = |subject: &str| Registered::Same { subject: Subject::new(subject).unwrap() };
+    let first = announced("a", Purpose::Verification, "id-1");
+    for (expectation, registered) in [
+        (first.clone(), Registered::Fresh),
+        (first.clone(), same("id-1")),
+        // Made again without a state, it comes with another id, and keeps the first one.
+        (announced("a", Purpose::Verification, "id-2"), same("id-1")),
+        (announced("a", Purpose::Issuance, "id-1"), Registered::Conflict),
+        (first.clone().with_template_ids(vec![]), Registered::Conflict),
+        (with_state("s"), Registered::Fresh),
+        (with_state("s"), same("s")),
+        (with_state("t"), Registered::Conflict),
+    ] {
+        assert_eq!(expectations.register(&expectation, local_time()).await.unwrap(), registered, "{expectation:?}");
+    }
+    assert_eq!(expectations.find(&Expectation::code_hash("a")).await.unwrap(), Some(first));
+    assert_eq!(expectations.find(&Expectation::code_hash("b")).await.unwrap(), Some(with_state("s")));
+    assert_eq!(expectations.find(&Expectation::code_hash("c")).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_code_that_has_expired_can_be_announced_anew() {
+    let database = Database::start().await;
+    let expectations = database.expectations();
+    let announced = |subject: &str, now| {
+        Expectation::new("a", Purpose::Verification, Subject::new(subject).unwrap(), now)
+            .with_state(Some(subject.to_owned()))
+            .unwrap()
+    };
+    let last = local_time() + Expectation::LIFE;
+    let after = last + SignedDuration::from_secs(1);
+    for (subject, now, registered) in [
+        ("first", local_time(), Registered::Fresh),
+        ("second", last, Registered::Conflict),
+        ("first", last, Registered::Same { subject: Subject::new("first").unwrap() }),
+        ("second", after, Registered::Fresh),
+        ("first", after, Registered::Conflict),
+    ] {
+        assert_eq!(expectations.register(&announced(subject, now), now).await.unwrap(), registered, "{subject} {now}");
+    }
+    let found = expectations.find(&Expectation::code_hash("a")).await.unwrap();
+    assert_eq!(found, Some(announced("second", after)));
 }
 
 #[tokio::test]
