@@ -189,7 +189,7 @@ mod tests {
             assert_eq!(announce_at(&expectations, &body, at(1)), (200, fresh.clone()));
             fresh["subject"].as_str().unwrap().to_owned()
         };
-        // Not even of the same code: whoever knows it cannot tell the subject.
+        // Not even two of the same code: a caller who knows the code cannot guess the subject.
         let subjects = ["s3cret", "s3cret", "another"].map(subject_of);
         assert!(subjects[0] != subjects[1] && subjects[1] != subjects[2], "{subjects:?}");
         for subject in subjects {

@@ -119,7 +119,7 @@ fn read(verified: &Verified) -> Result<Parsed, Unrecognized> {
         Verdict::Missing { reason } => Some((*reason).to_owned()),
     });
     let reasons: Vec<String> = reasons.collect();
-    // The gateway calls once for each code. Only for want of the issuer's keys may the same callback be judged anew.
+    // The gateway calls once for each code. A verdict is open only while the issuer's keys are unavailable.
     let is_final = reasons.iter().all(|reason| reason != Untrusted::KeysUnavailable.code());
     let credentials = verdicts.into_iter().map(|(template, verdict)| (template.to_owned(), verdict)).collect();
 

@@ -41,7 +41,7 @@ pub struct Unusable(#[source] pub Error);
 /// A stranger cannot cause look-ups at will. While a value is known, the next look-up is at least
 /// [`COOL_DOWN`](Self::COOL_DOWN) after the last one. While none is known, it is at least
 /// [`COOL_DOWN_UNKNOWN`](Self::COOL_DOWN_UNKNOWN) after the last one that failed. Look-ups never overlap, because each
-/// holds the lock, and none takes longer than the patience of whoever waits for it.
+/// holds the lock, and each is limited by the time that its caller has.
 #[derive(Debug)]
 pub struct Cached<L: LookUp> {
     source: L,
