@@ -20,7 +20,7 @@ use aws_smithy_runtime_api::{
     http::StatusCode,
 };
 use model::Retention;
-use runtime::{DynamoExpectations, DynamoStore};
+use runtime::{DynamoExpectations, DynamoStore, UserAgent};
 
 /// What DynamoDB answers to whatever it is asked.
 #[derive(Debug, Clone, Copy)]
@@ -64,6 +64,7 @@ impl Answer {
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .retry_config(RetryConfig::standard().with_max_attempts(3).with_initial_backoff(Duration::from_millis(25)))
             .http_client(self)
+            .interceptor(UserAgent)
             .build();
         Client::from_conf(config)
     }

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 
 use crate::{
     AllowedNetworks, Cached, DynamoCourses, DynamoExpectations, DynamoStore, Error, Hosts, InternalQueue, LookUp,
-    Secrets, SpillingStore, SqsQueue, Vault, config, connections::Connections, http::now,
+    Secrets, SpillingStore, SqsQueue, UserAgent, Vault, config, connections::Connections, http::now,
 };
 
 /// AWS, as the environment describes it, with the patience that its callers have.
@@ -59,6 +59,19 @@ impl Aws {
         }
     }
 
+    fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
+        let config = aws_sdk_dynamodb::config::Builder::from(&self.config).interceptor(UserAgent);
+        aws_sdk_dynamodb::Client::from_conf(config.build())
+    }
+
+    fn sqs(&self) -> aws_sdk_sqs::Client {
+        aws_sdk_sqs::Client::from_conf(self.sqs_config().build())
+    }
+
+    fn sqs_config(&self) -> aws_sdk_sqs::config::Builder {
+        aws_sdk_sqs::config::Builder::from(&self.config).interceptor(UserAgent)
+    }
+
     /// Where the SDK's client finds DynamoDB.
     async fn dynamodb_url(&self) -> Option<String> {
         use aws_sdk_dynamodb::config::endpoint::{DefaultResolver, Params, ResolveEndpoint as _};
@@ -88,8 +101,7 @@ impl Aws {
     /// # Errors
     /// If it names none.
     pub fn spill_queue(&self) -> Result<InternalQueue, Error> {
-        let config =
-            aws_sdk_sqs::config::Builder::from(&self.config).timeout_config(in_two_attempts(self.budget / 4)).build();
+        let config = self.sqs_config().timeout_config(in_two_attempts(self.budget / 4)).build();
         Ok(InternalQueue::new(aws_sdk_sqs::Client::from_conf(config), config::SPILL_QUEUE_URL.require()?))
     }
 
@@ -99,7 +111,7 @@ impl Aws {
     /// If it names none.
     pub fn event_store(&self) -> Result<DynamoStore, Error> {
         let table = config::EVENTS_TABLE.require()?;
-        Ok(DynamoStore::new(aws_sdk_dynamodb::Client::new(&self.config), table, config::retention()?))
+        Ok(DynamoStore::new(self.dynamodb(), table, config::retention()?))
     }
 
     /// The verifications table that the environment names.
@@ -107,8 +119,7 @@ impl Aws {
     /// # Errors
     /// If it names none.
     pub fn courses(&self) -> Result<DynamoCourses, Error> {
-        let client = aws_sdk_dynamodb::Client::new(&self.config);
-        Ok(DynamoCourses::new(client, config::VERIFICATIONS_TABLE.require()?))
+        Ok(DynamoCourses::new(self.dynamodb(), config::VERIFICATIONS_TABLE.require()?))
     }
 
     /// The expectations table that the environment names.
@@ -116,8 +127,7 @@ impl Aws {
     /// # Errors
     /// If it names none.
     pub fn expectations(&self) -> Result<DynamoExpectations, Error> {
-        let client = aws_sdk_dynamodb::Client::new(&self.config);
-        Ok(DynamoExpectations::new(client, config::EXPECTATIONS_TABLE.require()?))
+        Ok(DynamoExpectations::new(self.dynamodb(), config::EXPECTATIONS_TABLE.require()?))
     }
 
     /// The issuers that the environment names, as JSON, to be read by who knows what an issuer is.
@@ -194,7 +204,7 @@ impl Aws {
     /// # Errors
     /// If it names none.
     pub fn verification_queue(&self) -> Result<SqsQueue, Error> {
-        Ok(SqsQueue::new(aws_sdk_sqs::Client::new(&self.config), config::VERIFICATION_QUEUE_URL.require()?))
+        Ok(SqsQueue::new(self.sqs(), config::VERIFICATION_QUEUE_URL.require()?))
     }
 
     /// The queue for passwords and links that the environment names.
@@ -202,7 +212,7 @@ impl Aws {
     /// # Errors
     /// If it names none.
     pub fn delivery_queue(&self) -> Result<SqsQueue, Error> {
-        Ok(SqsQueue::new(aws_sdk_sqs::Client::new(&self.config), config::DELIVERY_QUEUE_URL.require()?))
+        Ok(SqsQueue::new(self.sqs(), config::DELIVERY_QUEUE_URL.require()?))
     }
 
     /// The queue for what cannot be published that the environment names.
@@ -210,7 +220,7 @@ impl Aws {
     /// # Errors
     /// If it names none.
     pub fn unpublished_queue(&self) -> Result<InternalQueue, Error> {
-        Ok(InternalQueue::new(aws_sdk_sqs::Client::new(&self.config), config::UNPUBLISHED_QUEUE_URL.require()?))
+        Ok(InternalQueue::new(self.sqs(), config::UNPUBLISHED_QUEUE_URL.require()?))
     }
 
     /// What messages carry.

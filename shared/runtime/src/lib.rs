@@ -22,6 +22,7 @@ mod store;
 mod stream;
 pub mod telemetry;
 mod trace;
+mod user_agent;
 
 pub use aws::Aws;
 pub use cached::{Cached, LookUp, Unusable};
@@ -39,3 +40,4 @@ pub use spill::{SpillQueue, Spilled, SpillingStore};
 pub use start::{Error, chain, run};
 pub use store::DynamoStore;
 pub use stream::{Quarantine, QueuedMessage, Record, Unreadable, consume, consume_queue};
+pub use user_agent::UserAgent;
