@@ -98,28 +98,62 @@ fn pack(binary: &Path, package: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Deploys a template to the emulator with AWS SAM.
-pub(crate) async fn deploy(sam: &Path, template: &Path, endpoint_url: &str, wallet: &Wallet) -> anyhow::Result<()> {
-    let bucket = "verification-callbacks-artifacts";
-    reqwest::Client::new()
-        .put(format!("{endpoint_url}/{bucket}"))
-        .send()
-        .await
-        .and_then(reqwest::Response::error_for_status)
-        .context("failed to create the bucket for the functions")?;
+/// Reads a parameter as `--parameter` takes it.
+pub(crate) fn parameter(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("a parameter is NAME=VALUE, such as Providers=jumio")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+/// Checks that the template has these parameters.
+pub(crate) fn check_parameters(root: &Path, parameters: &[(String, String)]) -> anyhow::Result<()> {
+    let template = std::fs::read_to_string(root.join("template.yaml")).context("failed to read template.yaml")?;
+    let (_, section) = template.split_once("\nParameters:\n").context("template.yaml has no parameters")?;
+    let section = section.lines().take_while(|line| line.is_empty() || line.starts_with(' '));
+    let known: Vec<&str> = section
+        .filter_map(|line| line.strip_prefix("  ")?.strip_suffix(':').filter(|name| !name.starts_with(' ')))
+        .collect();
+    for (name, _) in parameters {
+        if !known.contains(&name.as_str()) {
+            bail!("template.yaml has no parameter {name}, only {}", known.join(", "));
+        }
+    }
+    Ok(())
+}
+
+/// Where SAM puts the functions' packages.
+const BUCKET: &str = "verification-callbacks-artifacts";
+
+/// Creates the bucket that [`deploy`] needs.
+pub(crate) async fn create_bucket(endpoint_url: &str) -> anyhow::Result<()> {
+    let put = reqwest::Client::new().put(format!("{endpoint_url}/{BUCKET}")).send().await;
+    put.and_then(reqwest::Response::error_for_status).context("failed to create the bucket for the functions")?;
+    Ok(())
+}
+
+/// Deploys a template to the emulator with AWS SAM, with these parameters.
+pub(crate) async fn deploy(
+    sam: &Path,
+    template: &Path,
+    endpoint_url: &str,
+    wallet: &Wallet,
+    parameters: &[(String, String)],
+) -> anyhow::Result<()> {
     let issuers = json!([{ "issuer": wallet.issuer, "jwks_url": wallet.jwks_url, "algorithms": ["ES256", "EdDSA"] }]);
-    let parameters = json!({
-        "Architecture": architecture(),
+    let mut all = BTreeMap::from([
+        ("Architecture", architecture().to_owned()),
         // Whoever calls, the emulator's gateway says that it is this machine.
-        "JumioNetworks": "127.0.0.1",
-        "WalletIssuers": issuers.to_string(),
-    });
+        ("JumioNetworks", "127.0.0.1".to_owned()),
+        ("WalletIssuers", issuers.to_string()),
+        // ministack 1.5.33 does not know AWS::Logs::QueryDefinition.
+        ("SavedQueries", "false".to_owned()),
+    ]);
+    all.extend(parameters.iter().map(|(name, value)| (name.as_str(), value.clone())));
     // YAML, as all JSON is: SAM goes by the name.
     let parameters_file = template.with_file_name("parameters.yaml");
-    std::fs::write(&parameters_file, parameters.to_string()).context("failed to write the template's parameters")?;
+    std::fs::write(&parameters_file, json!(all).to_string()).context("failed to write the template's parameters")?;
     let mut command = Command::new(sam.join("sam"));
     command
-        .args(["deploy", "--stack-name", STACK_NAME, "--s3-bucket", bucket, "--capabilities", "CAPABILITY_IAM"])
+        .args(["deploy", "--stack-name", STACK_NAME, "--s3-bucket", BUCKET, "--capabilities", "CAPABILITY_IAM"])
         .args(["--no-confirm-changeset", "--no-progressbar", "--region", LOCAL_REGION])
         .args(["--parameter-overrides", "file://parameters.yaml"])
         .arg("--template-file")
@@ -130,6 +164,7 @@ pub(crate) async fn deploy(sam: &Path, template: &Path, endpoint_url: &str, wall
         .env("AWS_ACCESS_KEY_ID", "test")
         .env("AWS_SECRET_ACCESS_KEY", "test")
         .env("SAM_CLI_TELEMETRY", "0")
+        .env("SAM_CLI_ENABLE_LANGUAGE_EXTENSIONS", "1")
         // Seconds between looks at how far it is; five unless set, to spare AWS.
         .env("SAM_CLI_POLL_DELAY", "0.1");
     python::output(&mut command).await.context("failed to deploy template.yaml to the emulator")?;
@@ -141,7 +176,7 @@ pub(crate) fn architecture() -> &'static str {
     if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" }
 }
 
-/// Creates the API's routes, which the emulator should have done.
+/// Creates the API's routes, which the emulator should have done, and deletes those of an earlier deployment.
 ///
 /// A workaround: SAM writes the routes into the `Body` of the API, as OpenAPI, and ministack 1.5.33 does not read it. AWS does.
 pub(crate) async fn create_routes(resources: &Resources, endpoint_url: &str) -> anyhow::Result<()> {
@@ -151,6 +186,11 @@ pub(crate) async fn create_routes(resources: &Resources, endpoint_url: &str) -> 
         let response = http.post(format!("{api}/{what}")).json(&body).send().await?.error_for_status()?;
         Ok(response.json().await?)
     };
+    let listed: Value = http.get(format!("{api}/routes")).send().await?.error_for_status()?.json().await?;
+    for earlier in listed.get("items").and_then(Value::as_array).into_iter().flatten() {
+        let id = earlier.get("routeId").and_then(Value::as_str).context("a route without an id")?;
+        http.delete(format!("{api}/routes/{id}")).send().await?.error_for_status()?;
+    }
     for route in resources.routes()? {
         let function = resources.physical_id(&route.function)?;
         let integration = json!({

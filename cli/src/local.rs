@@ -42,6 +42,9 @@ pub struct Local {
     /// and change all that is in it.
     #[arg(long, value_name = "ADDRESS", conflicts_with = "stop")]
     bind: Option<Ipv4Addr>,
+    /// Set a parameter of template.yaml, such as Providers=jumio,identomat. May be given several times.
+    #[arg(long = "parameter", value_name = "NAME=VALUE", value_parser = deploy::parameter, conflicts_with = "stop")]
+    parameters: Vec<(String, String)>,
     /// Print the addresses as JSON, as in target/local/stack.json.
     #[arg(long)]
     json: bool,
@@ -64,7 +67,7 @@ impl Local {
         }
         let lifetime = if self.detach { Lifetime::Detached } else { Lifetime::Attached };
         let addresses = Addresses { also_at: self.bind, port: self.port };
-        let start = LocalStack::start_at(folder.clone(), addresses, lifetime);
+        let start = LocalStack::start_with(folder.clone(), addresses, &self.parameters, lifetime);
         let local = tokio::select! {
             started = start => started?,
             signal = interrupted() => { signal?; return Ok(INTERRUPTED.into()); }
@@ -254,6 +257,7 @@ impl Folder {
 #[derive(Debug)]
 pub struct LocalStack {
     emulator: Emulator,
+    deployment: Deployment,
     /// Where its parts are.
     pub stack: Stack,
 }
@@ -264,15 +268,21 @@ impl LocalStack {
     /// # Errors
     /// If something that is needed is missing, or does not work; the error says which.
     pub async fn start(folder: Folder, port: Option<u16>, lifetime: Lifetime) -> anyhow::Result<Self> {
-        Self::start_at(folder, Addresses { port, ..Addresses::default() }, lifetime).await
+        Self::start_with(folder, Addresses { port, ..Addresses::default() }, &[], lifetime).await
     }
 
-    /// The same, where it can be reached from elsewhere too.
+    /// The same, where it can be reached from elsewhere too, and with these parameters of the template.
     ///
     /// # Errors
     /// If something that is needed is missing, or does not work; the error says which.
-    pub async fn start_at(folder: Folder, addresses: Addresses, lifetime: Lifetime) -> anyhow::Result<Self> {
+    pub async fn start_with(
+        folder: Folder,
+        addresses: Addresses,
+        parameters: &[(String, String)],
+        lifetime: Lifetime,
+    ) -> anyhow::Result<Self> {
         let root = project_root()?;
+        deploy::check_parameters(&root, parameters)?;
         std::fs::create_dir_all(&folder.path).with_context(|| format!("failed to create {}", folder.path.display()))?;
         // Two commands at once would install into the same environments.
         let lock = lock(&folder.shared)?;
@@ -292,14 +302,43 @@ impl LocalStack {
             jwks_url: deploy::publish_keys(&key.jwks(), &endpoint_url).await?,
             signing_key: key_file.display().to_string(),
         };
-        step("deploying template.yaml", deploy::deploy(&sam_bin, &template, &endpoint_url, &wallet)).await?;
-        let stack = step("creating routes and secrets", finish(&endpoint_url)).await?;
+        deploy::create_bucket(&endpoint_url).await?;
+        let deployment = Deployment { sam_bin, template, endpoint_url, wallet };
+        let stack = deployment.deploy(parameters).await?;
         sam_local::write_variables(&stack, &folder.variables_file()).await?;
-        Ok(Self { emulator, stack: Stack { wallet: Some(wallet), ..stack } })
+        Ok(Self { emulator, deployment, stack })
+    }
+
+    /// Deploys the template again, with these parameters in place of the ones before.
+    ///
+    /// # Errors
+    /// If that does not work.
+    pub async fn deploy_again(&mut self, parameters: &[(String, String)]) -> anyhow::Result<()> {
+        self.stack = self.deployment.deploy(parameters).await?;
+        Ok(())
     }
 
     fn detach(self) -> Option<u32> {
         self.emulator.detach()
+    }
+}
+
+/// What a deployment to the emulator needs.
+#[derive(Debug)]
+struct Deployment {
+    sam_bin: PathBuf,
+    template: PathBuf,
+    endpoint_url: String,
+    wallet: Wallet,
+}
+
+impl Deployment {
+    async fn deploy(&self, parameters: &[(String, String)]) -> anyhow::Result<Stack> {
+        let Self { sam_bin, template, endpoint_url, wallet } = self;
+        let deploy = deploy::deploy(sam_bin, template, endpoint_url, wallet, parameters);
+        step("deploying template.yaml", deploy).await?;
+        let stack = step("creating routes and secrets", finish(endpoint_url)).await?;
+        Ok(Stack { wallet: Some(wallet.clone()), ..stack })
     }
 }
 

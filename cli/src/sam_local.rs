@@ -29,7 +29,7 @@ use crate::{
     local::{Addresses, Folder, INTERRUPTED, Lifetime, LocalStack, interrupted},
     project_root, python,
     sample::{Answer, By, Sample},
-    stack::{Connections, LOCAL_REGION, Stack, function_id},
+    stack::{Connections, LOCAL_REGION, Stack},
     step::{progress, step},
     wallet,
 };
@@ -97,8 +97,9 @@ impl SamLocal {
             }
         };
         let addresses = Addresses { also_at, port: None };
-        let local = LocalStack::start_at(folder.clone(), addresses, Lifetime::Attached).await?;
+        let local = LocalStack::start_with(folder.clone(), addresses, &[], Lifetime::Attached).await?;
         let sam = Sam {
+            stack: local.stack.clone(),
             template: match &self.built {
                 Some(template) => template.canonicalize().with_context(|| format!("no {}", template.display()))?,
                 None => {
@@ -168,7 +169,7 @@ pub(crate) async fn write_variables(stack: &Stack, file: &Path) -> anyhow::Resul
             // Samples say that they come from Jumio; what `sam local start-api` hands over says that it comes from this machine, as in the local stack.
             networks.extend(jumio::ADDRESSES.iter().map(|address| format!(",{address}")));
         }
-        all.insert(function_id(name), variables);
+        all.insert(stack.function_id(name)?.to_owned(), variables);
     }
     let text = serde_json::to_string_pretty(&all)?;
     std::fs::write(file, text + "\n").with_context(|| format!("failed to write {}", file.display()))
@@ -192,7 +193,8 @@ fn command(sam: &Path) -> Command {
         .env("AWS_SECRET_ACCESS_KEY", "test")
         .env("AWS_REGION", LOCAL_REGION)
         .env("AWS_DEFAULT_REGION", LOCAL_REGION)
-        .env("SAM_CLI_TELEMETRY", "0");
+        .env("SAM_CLI_TELEMETRY", "0")
+        .env("SAM_CLI_ENABLE_LANGUAGE_EXTENSIONS", "1");
     command
 }
 
@@ -210,6 +212,7 @@ fn with_path(first: &Path) -> anyhow::Result<std::ffi::OsString> {
 
 /// `sam local`, for one template and one local stack.
 struct Sam {
+    stack: Stack,
     program: PathBuf,
     template: PathBuf,
     folder: PathBuf,
@@ -235,7 +238,7 @@ impl Sam {
     async fn invoke(&self, function: &str, name: &str, event: &str) -> anyhow::Result<String> {
         let file = self.folder.join("events").join(function).join(format!("{name}.json"));
         create(&file)?.write_all(event.as_bytes()).with_context(|| format!("failed to write {}", file.display()))?;
-        let mut command = self.local(&["invoke", &function_id(function)]);
+        let mut command = self.local(&["invoke", self.stack.function_id(function)?]);
         command.arg("--event").arg(&file);
         let printed = Running::output(&mut command, &file.with_extension("log")).await?;
         let last = printed.lines().rfind(|line| !line.trim().is_empty());

@@ -36,6 +36,8 @@ pub struct Stack {
     pub routes: BTreeMap<String, String>,
     /// The name that each function has in Lambda.
     pub functions: BTreeMap<String, String>,
+    /// The name that each function has in the template, as `sam local invoke` takes it.
+    pub function_ids: BTreeMap<String, String>,
     /// What requests have to say in `Host`, if not what their URL says.
     pub host_header: Option<String>,
     /// The table that keeps the events.
@@ -105,6 +107,12 @@ impl Stack {
             format!("the stack has no route for {function}, only for {}", known.join(", "))
         })?;
         Ok(format!("{}{path}", self.api_url))
+    }
+
+    /// The name of a function in the template, as `sam local invoke` takes it.
+    pub(crate) fn function_id(&self, function: &str) -> anyhow::Result<&str> {
+        let id = self.function_ids.get(function).map(String::as_str);
+        id.with_context(|| format!("the stack has no function {function}"))
     }
 
     /// The same stack, with its API at another address, where the routes are those of the template.
@@ -189,7 +197,7 @@ impl Connections {
 pub(crate) struct Route {
     pub(crate) method: String,
     pub(crate) path: String,
-    /// The function's logical id, such as `SignicatAssureFunction`.
+    /// The function's logical id, such as `jumioFunction`.
     pub(crate) function: String,
     /// Whether callers have to sign for AWS.
     pub(crate) is_signed: bool,
@@ -201,7 +209,7 @@ impl Route {
         self.path.replace("+}", "}")
     }
 
-    /// The function's name, such as `signicat-assure`.
+    /// The function's name, such as `signicat`.
     fn name(&self) -> String {
         kebab_case(self.function.trim_end_matches("Function"))
     }
@@ -272,17 +280,21 @@ impl Resources {
         self.physical_id("Api")
     }
 
-    /// The routes that SAM wrote into the API.
+    /// The routes that SAM wrote into the API, of the functions that there are.
     pub(crate) fn routes(&self) -> anyhow::Result<Vec<Route>> {
         let paths = self.template.pointer("/Resources/Api/Properties/Body/paths").and_then(Value::as_object);
         let mut routes = Vec::new();
         for (path, methods) in paths.context("the stack's template has no API with routes")? {
-            for (method, operation) in methods.as_object().into_iter().flatten() {
-                let uri = operation.pointer("/x-amazon-apigateway-integration/uri/Fn::Sub").and_then(Value::as_str);
+            for (method, operation) in if_it_is(methods).as_object().into_iter().flatten() {
+                let operation = if_it_is(operation);
+                let uri = operation.pointer("/x-amazon-apigateway-integration/uri").map(if_it_is);
                 let function = uri
-                    .and_then(|uri| uri.split_once("functions/${"))
+                    .and_then(|uri| uri.get("Fn::Sub")?.as_str()?.split_once("functions/${"))
                     .and_then(|(_, rest)| rest.split_once(".Arn}"))
                     .with_context(|| format!("the route {path} leads to no function"))?;
+                if !self.resources.contains_key(function.0) {
+                    continue;
+                }
                 routes.push(Route {
                     method: method.to_ascii_uppercase(),
                     path: path.clone(),
@@ -308,6 +320,12 @@ impl Resources {
     /// The names of the functions in Lambda, by the functions' names.
     fn functions(&self) -> BTreeMap<String, String> {
         self.all_of("AWS::Lambda::Function", "Function")
+    }
+
+    /// The names of the functions in the template, by the functions' names.
+    fn function_ids(&self) -> BTreeMap<String, String> {
+        let functions = self.resources.iter().filter(|(_, (kind, _))| kind == "AWS::Lambda::Function");
+        functions.map(|(id, _)| (kebab_case(id.trim_end_matches("Function")), id.clone())).collect()
     }
 
     /// The ids of the secrets, by the functions' names.
@@ -337,6 +355,7 @@ impl Resources {
             region,
             routes,
             functions: self.functions(),
+            function_ids: self.function_ids(),
             host_header: None,
             events_table: self.output("EventsTable")?,
             expectations_table: self.output("ExpectationsTable")?,
@@ -373,16 +392,12 @@ impl Resources {
     }
 }
 
-/// `signicat-assure` as `SignicatAssureFunction`: the logical id of a function.
-pub(crate) fn function_id(name: &str) -> String {
-    let pascal_case = name.split('-').map(|word| {
-        let (first, rest) = word.split_at_checked(1).unwrap_or_default();
-        first.to_ascii_uppercase() + rest
-    });
-    pascal_case.collect::<String>() + "Function"
+/// What a part of the template is if its condition, should it have one, holds.
+fn if_it_is(value: &Value) -> &Value {
+    value.get("Fn::If").and_then(|branches| branches.get(1)).unwrap_or(value)
 }
 
-/// `SignicatAssure` as `signicat-assure`: a logical id as the name of the function's folder.
+/// `WalletIssuance` as `wallet-issuance`, `jumio` as it is: a logical id as the name of the function's folder.
 fn kebab_case(pascal_case: &str) -> String {
     let mut kebab = String::new();
     for c in pascal_case.chars() {
@@ -399,10 +414,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_functions_name_leads_to_its_logical_id_and_back() {
-        for (name, id) in [("jumio", "JumioFunction"), ("signicat-assure", "SignicatAssureFunction")] {
-            assert_eq!(function_id(name), id);
-            assert_eq!(kebab_case(id.trim_end_matches("Function")), name);
+    fn a_logical_id_leads_to_the_functions_name() {
+        for (id, name) in [("jumio", "jumio"), ("WalletIssuance", "wallet-issuance")] {
+            assert_eq!(kebab_case(id), name);
         }
     }
 }

@@ -109,7 +109,7 @@ def statistic(bucket, stat):
         return math.nan
     if stat.startswith("p"):
         return float(np.percentile(bucket, float(stat[1:])))
-    return {"Sum": sum, "Maximum": max, "Average": np.mean}[stat](bucket)
+    return {"Sum": sum, "Maximum": max, "SampleCount": len}[stat](bucket)
 
 
 def lines_of(widget, run):
@@ -145,15 +145,21 @@ def lines_of(widget, run):
 
 def of_expression(options, metrics, run):
     expression = options["expression"]
-    search = re.fullmatch(r"SEARCH\('\{([^}]*)\} MetricName=\"(\w+)\"', '(\w+)', (\d+)\)", expression)
+    search = re.fullmatch(r"SEARCH\('\{([^}]*)\} MetricName=\"(\w+)\"(.*)', '(\w+)', (\d+)\)", expression)
     if search:
         namespace, *names = search[1].split(",")
+        if namespace in OF_AWS:
+            dimension, metrics = OF_AWS[namespace]
+            if names != [dimension] or search[2] not in metrics:
+                raise Wrong(f"AWS counts none of {expression}")
+            yield search[2], None, np.full(POINTS, math.nan), False
+            return
         if namespace != run.namespace or (search[2], frozenset(names)) not in run.names:
             raise Wrong(f"nothing is found by {expression}")
         found = [dimensions for name, dimensions in run.values if name == search[2] and {n for n, _ in dimensions} == set(names)]
         for dimensions in sorted(found, key=sorted):
             label = re.sub(r"\$\{PROP\('Dim\.(\w+)'\)\}", lambda name: dict(dimensions)[name[1]], options["label"])
-            yield label, None, run.series(search[2], dimensions, search[3]), True
+            yield label, None, run.series(search[2], dimensions, search[4]), True
         return
     words = set(re.findall(r"[a-z_]\w*", expression))
     if words - metrics.keys():

@@ -4,6 +4,7 @@ mod command;
 pub mod contract;
 mod database;
 mod gateway;
+pub mod iam;
 mod lambda;
 mod mapping;
 mod providers;
@@ -11,6 +12,7 @@ mod proxy;
 pub mod python;
 mod schemathesis;
 mod system;
+pub mod template;
 
 pub use command::{callbacks, callbacks_and_errors, callbacks_command};
 pub use database::Database;
@@ -23,6 +25,6 @@ pub use providers::{
     FUNCTIONS, ISSUANCE_CODE, ISSUER, IssuersKeys, Unknown, VERIFICATION_CODE, answer, local_time, max_body_bytes,
     message_of, samples,
 };
-pub use proxy::{Fault, Proxy};
+pub use proxy::{AwsCall, Fault, Proxy};
 pub use schemathesis::schemathesis;
 pub use system::{Answer, Hosted, System, free_port};

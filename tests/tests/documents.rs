@@ -5,7 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use tests::FUNCTIONS;
+use serde_json::{Value, json};
+use runtime::Https;
+use tests::template::{everything_on, expanded, resources};
+use wallet_verification::issuers::PinnedIssuer;
 
 /// Every Markdown file of the project.
 fn documents(folder: &Path, found: &mut Vec<PathBuf>) {
@@ -67,63 +70,38 @@ fn every_test_that_the_pages_on_reliability_and_security_name_exists() {
     }
 }
 
-/// template.yaml, as text by resource: what it says of each is what these tests are about, and not what SAM makes of it.
-struct Template {
-    text: String,
-    resources: BTreeMap<String, String>,
-}
-
-impl Template {
-    fn read() -> Self {
-        let text = std::fs::read_to_string(cli::project_root().unwrap().join("template.yaml")).unwrap();
-        let (_, section) = text.split_once("\nResources:\n").unwrap();
-        let section = section.split_once("\nOutputs:\n").unwrap().0;
-        let mut resources: BTreeMap<String, String> = BTreeMap::new();
-        let mut name = String::new();
-        for line in section.lines() {
-            if let Some(begun) = line.strip_prefix("  ").and_then(|line| line.strip_suffix(':'))
-                && begun.chars().all(char::is_alphanumeric)
-            {
-                name = begun.to_owned();
-            }
-            let block = resources.entry(name.clone()).or_default();
-            *block += line;
-            *block += "\n";
-        }
-        Self { text, resources }
-    }
-
-    /// The resources of a type.
-    fn of_type(&self, resource_type: &str) -> Vec<(&str, &str)> {
-        let line = format!("    Type: {resource_type}\n");
-        let found = self.resources.iter().filter(|(_, block)| block.contains(&line));
-        found.map(|(name, block)| (name.as_str(), block.as_str())).collect()
-    }
-}
-
-/// The value of a property in a resource's text.
-fn value<'a>(block: &'a str, property: &str) -> Option<&'a str> {
-    block.lines().find_map(|line| line.trim_start().strip_prefix(property)?.strip_prefix(": "))
-}
-
 const PROVIDERS: [&str; 5] = ["identomat", "jumio", "signicat", "verifyvasp", "wallet"];
 
-#[test]
-fn every_alarm_has_a_section_in_the_runbook_and_every_section_its_alarms() {
-    let template = Template::read();
-    let alarms: BTreeSet<String> = template
-        .of_type("AWS::CloudWatch::Alarm")
+/// The resources of the template with everything on, by their logical ids.
+async fn stack() -> BTreeMap<String, Value> {
+    resources(everything_on().await).unwrap()
+}
+
+/// The properties of the resources of a type, by their logical ids.
+fn of_type<'a>(stack: &'a BTreeMap<String, Value>, resource_type: &str) -> Vec<(&'a str, &'a Value)> {
+    let found = stack.iter().filter(|(_, resource)| resource["Type"] == resource_type);
+    found.map(|(id, resource)| (id.as_str(), &resource["Properties"])).collect()
+}
+
+fn runbook() -> String {
+    std::fs::read_to_string(cli::project_root().unwrap().join("docs/runbook.md")).unwrap()
+}
+
+#[tokio::test]
+async fn every_alarm_has_a_section_in_the_runbook_and_every_section_its_alarms() {
+    let stack = stack().await;
+    let topic = &stack["AlarmTopic"]["Ref"];
+    let alarms: BTreeSet<String> = of_type(&stack, "AWS::CloudWatch::Alarm")
         .into_iter()
-        .map(|(name, block)| {
-            assert!(name.ends_with("Alarm"), "{name}");
+        .map(|(id, alarm)| {
             for property in ["AlarmActions", "OKActions"] {
-                assert_eq!(value(block, property), Some("[!Ref AlarmTopic]"), "{name}");
+                assert_eq!(alarm[property], json!([topic]), "{id}");
             }
-            assert!(value(block, "TreatMissingData").is_some() && value(block, "AlarmDescription").is_some(), "{name}");
-            value(block, "AlarmName").unwrap().strip_prefix("!Sub ${AWS::StackName}-").unwrap().to_owned()
+            assert!(alarm["TreatMissingData"].is_string() && alarm["AlarmDescription"].is_string(), "{id}");
+            alarm["AlarmName"].as_str().unwrap().strip_prefix("verification-callbacks-").unwrap().to_owned()
         })
         .collect();
-    let runbook = std::fs::read_to_string(cli::project_root().unwrap().join("docs/runbook.md")).unwrap();
+    let runbook = runbook();
     let (_, sections) = runbook.split_once("\n## Alarms\n").unwrap();
     let sections = sections.split_once("\n## Drills\n").unwrap().0;
     let mut described = BTreeSet::new();
@@ -140,28 +118,35 @@ fn every_alarm_has_a_section_in_the_runbook_and_every_section_its_alarms() {
         }
     }
     assert_eq!(alarms, described);
-    // On the dashboard too, but for those that are not always there.
-    let dashboard = &template.resources["Dashboard"];
-    for (name, block) in template.of_type("AWS::CloudWatch::Alarm") {
-        assert!(dashboard.contains(&format!("${{{name}.Arn}}")) != block.contains("    Condition: "), "{name}");
+    // On the dashboard too, except those of the providers that are deployed, which it cannot name.
+    let dashboard = stack["Dashboard"]["Properties"]["DashboardBody"].as_str().unwrap();
+    for name in alarms {
+        let is_of_a_provider = PROVIDERS.iter().any(|provider| name.ends_with(provider));
+        assert!(dashboard.contains(&format!(":alarm:verification-callbacks-{name}\"")) != is_of_a_provider, "{name}");
     }
 }
 
-#[test]
-fn what_the_runbook_asks_the_stack_for_is_in_the_template() {
-    let template = Template::read();
-    let runbook = std::fs::read_to_string(cli::project_root().unwrap().join("docs/runbook.md")).unwrap();
+#[tokio::test]
+async fn what_the_runbook_asks_the_stack_for_is_in_the_template() {
+    let (stack, template) = (stack().await, everything_on().await);
     let mut asked = 0;
-    for (index, word) in ["output ", "resource ", "logged "].iter().enumerate() {
-        for line in runbook.lines() {
+    for (word, known) in
+        [("output ", None), ("resource ", Some(&stack)), ("logged ", Some(&stack))]
+    {
+        for line in runbook().lines() {
             // As a command: at the begin of a line or of a substitution.
             for rest in line.split("$(").flat_map(|part| part.trim_start_matches('`').strip_prefix(word)) {
-                let name: String = rest.chars().take_while(|c| c.is_alphanumeric()).collect();
-                let is_there = match index {
-                    0 => template.text.contains(&format!("\n  {name}:\n    Description: ")),
-                    _ => template.resources.contains_key(&name),
-                };
-                assert!(is_there, "{word}{name}");
+                let name: String =
+                    rest.chars().take_while(|&c| c.is_alphanumeric() || "\"${}".contains(c)).collect();
+                for provider in ["identomat", "jumio", "signicat", "verifyvasp"] {
+                    let name = name.replace("${P}", provider).replace('"', "");
+                    let is_there = match known {
+                        Some(resources) => resources.contains_key(&name),
+                        None => template["Outputs"].get(&name).is_some(),
+                    };
+                    // The functions' own parameter.
+                    assert!(is_there || name.starts_with('$'), "{word}{name}");
+                }
                 asked += 1;
             }
         }
@@ -169,81 +154,72 @@ fn what_the_runbook_asks_the_stack_for_is_in_the_template() {
     assert!(asked > 20, "{asked}");
 }
 
-#[test]
-fn a_callback_is_slow_after_three_fifths_of_what_its_provider_gives() {
-    let template = Template::read();
-    let between = |text: &str, before: &str, after: &str| -> String {
-        let (_, rest) = text.split_once(before).unwrap();
-        rest.split_once(after).unwrap().0.to_owned()
-    };
-    let mut found = BTreeSet::new();
-    for function in FUNCTIONS {
-        let source = cli::project_root().unwrap().join("functions").join(function).join("src/lib.rs");
-        let source = std::fs::read_to_string(source).unwrap();
-        let provider = between(&source, "ProviderName::new(\"", "\")");
-        let seconds: u32 = between(&source, "ANSWER_WITHIN: Duration = Duration::from_secs(", ")").parse().unwrap();
-        let alarms = template.of_type("AWS::CloudWatch::Alarm");
-        let name = format!("!Sub ${{AWS::StackName}}-slow-{provider}");
-        let (_, alarm) = alarms.iter().find(|(_, block)| value(block, "AlarmName") == Some(&name)).unwrap();
-        assert_eq!(value(alarm, "Threshold"), Some((seconds * 600).to_string().as_str()), "{provider}");
-        // And so on the dashboard.
-        let share = format!("100 * a_{provider} / {}\"", seconds * 1000);
-        assert!(template.resources["Dashboard"].contains(&share), "{share}");
-        found.insert(provider);
-    }
-    assert!(found.iter().eq(&PROVIDERS));
-}
-
-#[test]
-fn every_function_and_route_is_hardened_alike() {
-    let template = Template::read();
-    let (_, globals) = template.text.split_once("\nGlobals:\n").unwrap();
-    let globals = globals.split_once("\nResources:\n").unwrap().0;
-    let everywhere = [
-        "Tracing: Active",
-        "PermissionsBoundary: !Ref FunctionsBoundary",
-        "ReservedConcurrentExecutions: !If",
-        "METRICS_NAMESPACE: !Ref AWS::StackName",
-    ];
-    for setting in everywhere {
-        assert!(globals.contains(setting), "{setting}");
-    }
-    let functions = template.of_type("AWS::Serverless::Function");
+#[tokio::test]
+async fn every_function_and_route_is_hardened_alike() {
+    let (stack, template) = (stack().await, everything_on().await);
+    let functions = of_type(&stack, "AWS::Lambda::Function");
     assert_eq!(functions.len(), 10);
-    let api = &template.resources["Api"];
-    let mut routes = 0;
-    for (name, block) in functions {
-        let name = name.strip_suffix("Function").unwrap();
-        assert_eq!(value(block, "LogGroup"), Some(format!("!Ref {name}Logs").as_str()));
-        assert!(template.resources["FunctionsBoundary"].contains(&format!("!GetAtt {name}Logs.Arn\n")), "{name}");
-        for setting in everywhere {
-            assert!(!block.contains(setting.split(':').next().unwrap()), "{name} has its own {setting}");
-        }
-        for line in block.lines().filter(|line| line.contains("Resource:") || line.contains("Action:")) {
-            assert!(!line.contains('*'), "{name}: {line}");
-        }
-        // Where a provider calls, the exact address is an output.
-        if let Some(path) = value(block, "Path") {
-            let (_, output) = template.text.split_once(&format!("\n  {name}Url:\n")).unwrap();
-            assert_eq!(output.lines().nth(2), Some(format!("      - ${{Url}}{}", path.replace("+}", "}")).as_str()));
-            // And each route has a limit of its own.
-            let route = format!("\n        {} {path}: {THROTTLING}\n", value(block, "Method").unwrap());
-            assert!(api.contains(&route), "{route}");
-            routes += 1;
+    for (id, function) in functions {
+        let name = id.strip_suffix("Function").unwrap();
+        assert_eq!(function["LoggingConfig"]["LogGroup"], stack[&format!("{name}Logs")]["Ref"], "{id}");
+        assert_eq!(function["LoggingConfig"]["LogFormat"], "JSON", "{id}");
+        assert_eq!(function["ReservedConcurrentExecutions"].to_string().trim_matches('"'), "100", "{id}");
+        assert_eq!(function["Environment"]["Variables"]["METRICS_NAMESPACE"], "verification-callbacks", "{id}");
+    }
+    for (id, role) in of_type(&stack, "AWS::IAM::Role") {
+        assert_eq!(role["PermissionsBoundary"], stack["FunctionsBoundary"]["Ref"], "{id}");
+        for policy in role["Policies"].as_array().unwrap() {
+            for statement in policy["PolicyDocument"]["Statement"].as_array().unwrap() {
+                let (actions, resources) = (statement["Action"].to_string(), statement["Resource"].to_string());
+                assert!(!actions.contains('*') && !resources.contains('*'), "{id}: {statement}");
+            }
         }
     }
-    assert_eq!(api.matches(THROTTLING).count(), routes + 1);
-    assert!(api.contains(&format!("DefaultRouteSettings: {THROTTLING}\n")));
-    assert!(template.resources["SpillDrainFunction"].contains("MaximumConcurrency: 2\n"));
+    // Where somebody calls, the exact address is an output, and each route has a limit of its own.
+    let stage = of_type(&stack, "AWS::ApiGatewayV2::Stage")[0].1;
+    let limits = stage["RouteSettings"].as_object().unwrap();
+    let mut routes = BTreeSet::new();
+    let outputs = template["Outputs"].to_string();
+    for (path, methods) in stack["Api"]["Properties"]["Body"]["paths"].as_object().unwrap() {
+        for method in methods.as_object().unwrap().keys() {
+            routes.insert(format!("{} {path}", method.to_uppercase()));
+        }
+        let public = path.replace("+}", "}");
+        // Beside it in the text, or in the variable `Path`.
+        let forms = [format!("${{Url}}{public}\""), format!("\"Path\":\"{public}\"")];
+        assert!(forms.iter().any(|form| outputs.contains(form)), "{path}");
+    }
+    assert_eq!(routes.len(), 8);
+    assert!(routes.iter().eq(limits.keys().collect::<BTreeSet<_>>()), "{routes:?} {limits:?}");
+    for limit in limits.values().chain([&stage["DefaultRouteSettings"]]) {
+        assert_eq!(limit.to_string().replace('"', ""), "{ThrottlingBurstLimit:400,ThrottlingRateLimit:200}");
+    }
+    let mappings = of_type(&stack, "AWS::Lambda::EventSourceMapping");
+    let drain = mappings.iter().find(|(id, _)| id.starts_with("SpillDrain")).unwrap().1;
+    assert_eq!(drain["ScalingConfig"]["MaximumConcurrency"], 2);
 }
 
-const THROTTLING: &str = "{ ThrottlingRateLimit: !Ref ThrottlingRate, ThrottlingBurstLimit: !Ref ThrottlingBurst }";
+#[tokio::test]
+async fn one_provider_alone_deploys_what_it_needs() {
+    let template = expanded(&[("Providers", "jumio"), ("WalletGateway", "false")]).await;
+    let stack = resources(&template).unwrap();
+    let functions: BTreeSet<&str> =
+        of_type(&stack, "AWS::Lambda::Function").into_iter().map(|(id, _)| id.trim_end_matches("Function")).collect();
+    assert_eq!(functions, ["Expectations", "Publisher", "SpillDrain", "Verifications", "jumio"].into());
+    assert_eq!(of_type(&stack, "AWS::SecretsManager::Secret").len(), 1);
+    let text = serde_json::to_string(&stack).unwrap();
+    for other in ["identomat", "signicat", "verifyvasp", "/callbacks/wallet"] {
+        assert!(!text.contains(other), "{other}");
+    }
+    let outputs: BTreeSet<&str> = template["Outputs"].as_object().unwrap().keys().map(String::as_str).collect();
+    assert!(outputs.contains("jumioUrl") && outputs.contains("jumioSecret") && !outputs.contains("identomatUrl"));
+}
 
-#[test]
-fn the_access_log_says_nothing_of_path_query_headers_or_body() {
-    let template = Template::read();
-    let api = &template.resources["Api"];
-    let (_, format) = api.split_once("Format: >-\n").unwrap();
+#[tokio::test]
+async fn the_access_log_says_nothing_of_path_query_headers_or_body() {
+    let stack = stack().await;
+    let stage = of_type(&stack, "AWS::ApiGatewayV2::Stage")[0].1;
+    let format = stage["AccessLogSettings"]["Format"].as_str().unwrap();
     let variables: BTreeSet<&str> =
         format.split("$context.").skip(1).filter_map(|rest| rest.split('"').next()).collect();
     // Each is API Gateway's own word or number, or an address.
@@ -264,50 +240,104 @@ fn the_access_log_says_nothing_of_path_query_headers_or_body() {
     assert!(!format.contains("$request") && format.matches('$').count() == harmless.len());
 }
 
-#[test]
-fn whatever_keeps_something_is_encrypted_with_the_stacks_key_but_the_spill_queues() {
-    let template = Template::read();
+#[tokio::test]
+async fn whatever_keeps_something_is_encrypted_with_the_stacks_key_but_the_spill_queues() {
+    let (stack, template) = (stack().await, everything_on().await);
+    let key = &stack["Key"];
     for (resource_type, property, number) in [
-        ("AWS::DynamoDB::Table", "KMSMasterKeyId: !GetAtt Key.Arn", 3),
-        ("AWS::SQS::Queue", "KmsMasterKeyId: !GetAtt Key.Arn", 7),
-        ("AWS::SecretsManager::Secret", "KmsKeyId: !GetAtt Key.Arn", 4),
-        ("AWS::Logs::LogGroup", "KmsKeyId: !GetAtt Key.Arn", 11),
-        ("AWS::SNS::Topic", "KmsMasterKeyId: !Ref Key", 1),
+        ("AWS::DynamoDB::Table", "/SSESpecification/KMSMasterKeyId", 3),
+        ("AWS::SQS::Queue", "/KmsMasterKeyId", 7),
+        ("AWS::SecretsManager::Secret", "/KmsKeyId", 4),
+        ("AWS::Logs::LogGroup", "/KmsKeyId", 11),
+        ("AWS::SNS::Topic", "/KmsMasterKeyId", 1),
     ] {
-        let resources = template.of_type(resource_type);
+        let resources = of_type(&stack, resource_type);
         assert_eq!(resources.len(), number, "{resource_type}");
-        for (name, block) in resources {
+        for (id, properties) in resources {
+            let used = properties.pointer(property);
             // What makes the key unusable stops the table, and then the spill queue is what is left.
-            let is_spill = ["SpillQueue", "SpillDeadLetters"].contains(&name);
-            assert!(block.contains(if is_spill { "SqsManagedSseEnabled: true" } else { property }), "{name}");
-            assert!(!is_spill || !block.contains("!GetAtt Key.Arn"), "{name}");
+            if ["SpillQueue", "SpillDeadLetters"].contains(&id) {
+                assert!(used.is_none() && properties["SqsManagedSseEnabled"] == true, "{id}");
+            } else {
+                assert!(used == Some(&key["Arn"]) || used == Some(&key["Ref"]), "{id}");
+            }
         }
     }
-    for (name, block) in template.of_type("AWS::Logs::LogGroup") {
-        assert!(block.contains("RetentionInDays: !Ref LogRetentionDays"), "{name}");
+    for (id, group) in of_type(&stack, "AWS::Logs::LogGroup") {
+        assert!(group["RetentionInDays"].is_string() || group["RetentionInDays"].is_number(), "{id}");
     }
-    for (name, block) in template.of_type("AWS::DynamoDB::Table") {
-        for setting in ["DeletionProtectionEnabled: !If", "PointInTimeRecoveryEnabled: true"] {
-            assert!(block.contains(setting), "{name}: {setting}");
+    for (id, table) in of_type(&stack, "AWS::DynamoDB::Table") {
+        assert_eq!(table["DeletionProtectionEnabled"], true, "{id}");
+        assert_eq!(table["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"], true, "{id}");
+    }
+    for (id, resource) in template["Resources"].as_object().unwrap() {
+        if ["AWS::DynamoDB::Table", "AWS::KMS::Key"].contains(&resource["Type"].as_str().unwrap()) {
+            // A first deployment that fails leaves nothing behind.
+            assert_eq!(resource["DeletionPolicy"], "RetainExceptOnCreate", "{id}");
+            assert_eq!(resource["UpdateReplacePolicy"], "Retain", "{id}");
         }
-    }
-    let kept = template.of_type("AWS::DynamoDB::Table").into_iter().chain(template.of_type("AWS::KMS::Key"));
-    for (name, block) in kept {
-        // A first deployment that fails leaves nothing behind.
-        assert_eq!(value(block, "DeletionPolicy"), Some("RetainExceptOnCreate"), "{name}");
-        assert_eq!(value(block, "UpdateReplacePolicy"), Some("Retain"), "{name}");
-    }
-    // What KMS demands on the key for its alias.
-    for action in ["kms:CreateAlias", "kms:DeleteAlias", "kms:Update*"] {
-        assert!(template.resources["Key"].contains(&format!("- {action}\n")), "{action}");
     }
     // Nothing in the clear.
-    let policy = &template.resources["QueuesPolicy"];
-    for (name, _) in template.of_type("AWS::SQS::Queue") {
-        assert!(policy.contains(&format!("- !Ref {name}\n")), "{name}");
+    let policy = &stack["QueuesPolicy"]["Properties"];
+    for (id, _) in of_type(&stack, "AWS::SQS::Queue") {
+        assert!(policy["Queues"].as_array().unwrap().contains(&stack[id]["Ref"]), "{id}");
     }
-    assert!(
-        policy.contains("aws:SecureTransport: \"false\"")
-            && template.resources["AlarmTopicPolicy"].contains("aws:SecureTransport")
-    );
+    for policy in [policy, &stack["AlarmTopicPolicy"]["Properties"]] {
+        let statements = policy["PolicyDocument"]["Statement"].as_array().unwrap();
+        let in_the_clear = json!({ "Bool": { "aws:SecureTransport": "false" } });
+        assert!(statements.iter().any(|s| s["Effect"] == "Deny" && s["Condition"] == in_the_clear), "{policy}");
+    }
+}
+
+/// What SAM's own parser makes of a value of `parameter_overrides`.
+async fn parsed_by_sam(overrides: &str) -> BTreeMap<String, String> {
+    let root = cli::project_root().unwrap();
+    let parse = "import json, sys; from samcli.cli.types import CfnParameterOverridesType as Overrides; \
+                 print(json.dumps(Overrides().convert(sys.argv[1], None, None)))";
+    let mut python = tokio::process::Command::new(tests::python::sam().await.join("python"));
+    let said = tests::python::run(python.args(["-c", parse, overrides]).current_dir(root)).await;
+    serde_json::from_str(&said).unwrap()
+}
+
+/// The lines of a file of parameters that are only examples, as if somebody had filled them in.
+fn filled_in(text: &str) -> String {
+    let example = |line: &str| -> Option<String> {
+        let rest = line.strip_prefix("# ")?;
+        let is_more = rest.starts_with("  ");
+        let name = rest.split_once(':').map(|(name, _)| name);
+        (is_more || name.is_some_and(|name| name.chars().all(char::is_alphanumeric))).then(|| rest.to_owned())
+    };
+    text.lines().map(|line| example(line).unwrap_or_else(|| line.to_owned()) + "\n").collect()
+}
+
+#[tokio::test]
+async fn the_parameters_survive_sams_parser() {
+    let root = cli::project_root().unwrap();
+    let samconfig = std::fs::read_to_string(root.join("samconfig.toml")).unwrap();
+    let template = everything_on().await;
+    for environment in ["dev", "prod"] {
+        let file = format!("parameters/{environment}.yaml");
+        assert!(samconfig.contains(&format!("parameter_overrides = \"file://{file}\"")), "{file}");
+        let text = filled_in(&std::fs::read_to_string(root.join(&file)).unwrap());
+        let scratch = root.join(format!("target/parameters-{environment}.yaml"));
+        std::fs::write(&scratch, text).unwrap();
+        let parameters = parsed_by_sam(&format!("file://{}", scratch.display())).await;
+        for (name, value) in &parameters {
+            let parameter = &template["Parameters"][name];
+            assert!(parameter.is_object(), "{file}: the template has no parameter {name}");
+            if let Some(allowed) = parameter["AllowedValues"].as_array() {
+                let values = if parameter["Type"] == "CommaDelimitedList" { value.split(',').collect() } else { vec![value.as_str()] };
+                for value in values {
+                    let is_allowed = |allowed: &Value| allowed.to_string().trim_matches('"') == value;
+                    assert!(allowed.iter().any(is_allowed), "{file}: {name} cannot be {value:?}");
+                }
+            }
+        }
+        if environment == "prod" {
+            let networks = &parameters["JumioNetworks"];
+            assert_eq!(runtime::networks(networks).unwrap().len(), 2);
+            let issuers: Vec<PinnedIssuer> = serde_json::from_str(&parameters["WalletIssuers"]).unwrap();
+            assert!(issuers[0].audience.is_some() && Https::fetches(&issuers[0].jwks_url));
+        }
+    }
 }

@@ -7,7 +7,7 @@ use cli::{
     demo::courses,
     doctor::{Finding, Verdict, examine},
     events::Events,
-    local::{Folder, Lifetime, LocalStack},
+    local::{Addresses, Folder, Lifetime, LocalStack},
     sample::Sample,
     stack::Stack,
     verifications::fetch,
@@ -48,6 +48,60 @@ async fn the_local_stack_does_the_main_job() {
     a_load_of_all_providers_reconciles(&local.stack).await;
     whatever_the_contract_allows_is_answered_as_it_says(&local.stack, &http).await;
     nothing_secret_or_personal_is_in_the_logs(&local.stack, &http).await;
+}
+
+/// What is not in `Providers` is not deployed, and the others go on with what they have.
+#[tokio::test]
+async fn one_provider_is_deployed_then_two_then_one_again() {
+    let folder = Folder::named("deployments").unwrap();
+    let one = parameters(&[("Providers", "jumio"), ("WalletGateway", "false")]);
+    let addresses = Addresses { port: Some(free_port()), ..Addresses::default() };
+    let mut local = LocalStack::start_with(folder, addresses, &one, Lifetime::Attached).await.unwrap();
+    let http = Client::new();
+    let secret = async |stack: &Stack| {
+        let connections = stack.connect().await;
+        let listed = connections.secrets_manager.list_secrets().send().await.unwrap().secret_list.unwrap();
+        let arns = listed.into_iter().filter_map(|secret| secret.arn);
+        arns.filter(|arn| arn.contains("jumioSecret")).collect::<Vec<_>>()
+    };
+    let jumio = samples().into_iter().find(|sample| sample.function == "jumio" && sample.expect.status == 200).unwrap();
+
+    let first = local.stack.clone();
+    assert_eq!(receivers(&first), ["jumio"]);
+    assert_eq!(answer(&first, &http, "verifyvasp").await, None);
+
+    local.deploy_again(&parameters(&[("Providers", "jumio,verifyvasp"), ("WalletGateway", "true")])).await.unwrap();
+    let second = local.stack.clone();
+    assert_eq!(receivers(&second), ["jumio", "verifyvasp", "wallet-issuance", "wallet-verification"]);
+    assert_eq!(answer(&second, &http, "verifyvasp").await, Some(StatusCode::UNAUTHORIZED));
+    assert_eq!(second.events_table, first.events_table);
+    assert_eq!(secret(&second).await, secret(&first).await);
+
+    local.deploy_again(&one).await.unwrap();
+    assert_eq!(receivers(&local.stack), ["jumio"]);
+    assert_eq!(answer(&second, &http, "verifyvasp").await, Some(StatusCode::NOT_FOUND));
+    for course in courses(&local.stack, vec![jumio]).await.unwrap() {
+        assert!(course.as_expected, "{course:?}");
+    }
+}
+
+fn parameters(parameters: &[(&str, &str)]) -> Vec<(String, String)> {
+    parameters.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+/// The functions that receive callbacks.
+fn receivers(stack: &Stack) -> Vec<&str> {
+    let others = ["expectations", "verifications"];
+    let routes: Vec<&str> = stack.routes.keys().map(String::as_str).filter(|name| !others.contains(name)).collect();
+    let missing: Vec<_> = routes.iter().filter(|name| !stack.functions.contains_key(**name)).collect();
+    assert!(missing.is_empty() && stack.functions.len() == routes.len() + 4, "{:?}", stack.functions);
+    routes
+}
+
+/// What the route answers to an empty callback. None if the stack names no such route.
+async fn answer(stack: &Stack, http: &Client, route: &str) -> Option<StatusCode> {
+    let url = stack.url(route).ok()?;
+    Some(http.post(url).send().await.unwrap().status())
 }
 
 async fn the_doctor_finds_what_is_wrong_and_nothing_else(stack: &Stack) {
@@ -428,7 +482,7 @@ async fn whatever_the_contract_allows_is_answered_as_it_says(stack: &Stack, http
 async fn nothing_secret_or_personal_is_in_the_logs(stack: &Stack, http: &Client) {
     let logs = logs(stack, http).await;
     // They are the functions' logs, of every function and outcome.
-    for written in ["callback kept", "callback refused", "callback not understood, but kept", "published"] {
+    for written in ["callback stored", "callback refused", "callback not recognized, but stored", "published"] {
         assert!(logs.contains(written), "nothing says {written:?} in {} bytes of logs", logs.len());
     }
     let secrets = stack.secrets.values().map(String::as_str);

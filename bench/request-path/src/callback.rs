@@ -55,7 +55,7 @@ impl Callback {
         let (understood, refused, unrecognized) = match function {
             "identomat" => ("session-change-approved", "refused-wrong-key", "unknown-type"),
             "jumio" => ("netverify-approved", "refused-wrong-secret", "unknown-type"),
-            "signicat-assure" => ("accepted", "refused-wrong-header", "unknown-status"),
+            "signicat" => ("accepted", "refused-wrong-header", "unknown-status"),
             "verifyvasp" => ("verification-result-verified", "refused-wrong-token", "unknown-type"),
             "wallet-issuance" => ("issued", "refused-unknown-code", "missing-status"),
             "wallet-verification" => ("approved", "refused-unknown-code", "no-tokens"),

@@ -10,7 +10,7 @@ use model::{
     Receipt, Rejection, Request, SecretPair, Timestamp, Unrecognized, Verified,
 };
 use runtime::{Cached, GatewayRequest, GatewayResponse, Secrets, Vault};
-use signicat_assure::SignicatAssure;
+use signicat::Signicat;
 use verifyvasp::VerifyVasp;
 use wallet_issuance::WalletIssuance;
 use wallet_verification::WalletVerification;
@@ -22,7 +22,7 @@ use crate::{
 
 /// The functions that receive callbacks.
 pub const FUNCTIONS: [&str; 6] =
-    ["identomat", "jumio", "signicat-assure", "verifyvasp", "wallet-issuance", "wallet-verification"];
+    ["identomat", "jumio", "signicat", "verifyvasp", "wallet-issuance", "wallet-verification"];
 
 /// One provider of them all, with all that it needs at hand.
 pub enum Provider {
@@ -31,7 +31,7 @@ pub enum Provider {
     /// Jumio.
     Jumio(Jumio<Documented, Secrets>),
     /// Signicat Assure.
-    SignicatAssure(SignicatAssure<Secrets>),
+    Signicat(Signicat<Secrets>),
     /// `VerifyVASP`.
     VerifyVasp(VerifyVasp<Secrets>),
     /// The wallet gateway, about issuances.
@@ -46,7 +46,7 @@ macro_rules! of_each {
         match $provider {
             Provider::Identomat($one) => $what,
             Provider::Jumio($one) => $what,
-            Provider::SignicatAssure($one) => $what,
+            Provider::Signicat($one) => $what,
             Provider::VerifyVasp($one) => $what,
             Provider::WalletIssuance($one) => $what,
             Provider::WalletVerification($one) => $what,
@@ -69,7 +69,7 @@ impl Provider {
         Ok(match function {
             "identomat" => Self::Identomat(Identomat::new(secrets)),
             "jumio" => Self::Jumio(Jumio::new(Documented, secrets)),
-            "signicat-assure" => Self::SignicatAssure(SignicatAssure::new(secrets)),
+            "signicat" => Self::Signicat(Signicat::new(secrets)),
             "verifyvasp" => Self::VerifyVasp(VerifyVasp::new(secrets)),
             "wallet-issuance" => Self::WalletIssuance(WalletIssuance::new(expectations)),
             "wallet-verification" => {

@@ -70,7 +70,7 @@ pub(crate) const ISSUER: &str = "https://wallet-gateway.example.com";
 const SAMPLES: [(&str, &str, &str, &str); 6] = [
     ("identomat", "session-change-approved", "refused-wrong-key", "unknown-type"),
     ("jumio", "netverify-approved", "refused-wrong-secret", "unknown-status"),
-    ("signicat-assure", "accepted", "refused-wrong-header", "unknown-status"),
+    ("signicat", "accepted", "refused-wrong-header", "unknown-status"),
     ("verifyvasp", "verification-result-verified", "refused-wrong-token", "unknown-result"),
     ("wallet-issuance", "issued", "refused-unknown-code", "missing-status"),
     ("wallet-verification", "approved", "refused-unknown-code", "no-tokens"),

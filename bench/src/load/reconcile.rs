@@ -261,6 +261,7 @@ fn says(message: &Message, published: &Published) -> bool {
         repeated: data.repeated,
         late: data.late,
         conflict: data.conflict,
+        reused: published.reused.clone(),
     };
     said == *published && message.sequence == published.sequence_text()
 }

@@ -123,8 +123,11 @@ pub(crate) fn allowed_networks() -> Result<Option<Vec<IpNet>>, InvalidConfig> {
         .map_err(|text| ALLOWED_NETWORKS.invalid(format!("holds {text:?}, which is neither address nor network")))
 }
 
-/// Reads a list of networks and addresses; returns the first that is neither if there is one.
-pub(crate) fn networks(list: &str) -> Result<Vec<IpNet>, String> {
+/// Reads a list of networks and addresses, with commas between them.
+///
+/// # Errors
+/// With the first that is neither.
+pub fn networks(list: &str) -> Result<Vec<IpNet>, String> {
     let network = |text: &str| {
         let text = text.trim();
         text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)).map_err(|_| text.to_owned())

@@ -11,10 +11,10 @@ use lambda_http::{
     http::{HeaderMap, HeaderValue, header},
 };
 use lambda_runtime::{LambdaEvent, service_fn};
-use model::{EventStore, Inserted, Provider, Receipt, Refusal, Rejection, Request, Timestamp};
+use model::{EventStore, Provider, Receipt, Refusal, Rejection, Request, Timestamp};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
-use tracing::{error, info, warn};
+use tracing::{error, warn};
 
 use crate::{Error, aws::time_to_work, start::chain, telemetry, trace};
 
@@ -116,7 +116,7 @@ pub async fn answer<P: Provider>(
     let began = Instant::now();
     let Ok(request) = Request::try_from(request) else {
         warn!(provider = P::NAME.as_str(), refusal = "not_base64", "callback refused");
-        telemetry::refused(P::NAME.as_str(), "not_base64");
+        telemetry::refused(P::NAME.as_str());
         return respond(400, NOTHING);
     };
     let in_time = time_to_work(P::ANSWER_WITHIN);
@@ -125,7 +125,7 @@ pub async fn answer<P: Provider>(
     match received {
         Ok(receipt) => {
             log_receipt(&receipt);
-            telemetry::received(&receipt, began.elapsed());
+            telemetry::received(&receipt, began.elapsed(), P::ANSWER_WITHIN);
             respond(200, P::ACKNOWLEDGEMENT)
         }
         Err(rejection) => {
@@ -165,16 +165,10 @@ pub fn come_again(body: &str) -> ApiGatewayV2httpResponse {
     response
 }
 
-fn log_receipt(Receipt { event, inserted }: &Receipt) {
-    let inserted = match inserted {
-        Inserted::Fresh => "fresh",
-        Inserted::Duplicate => "duplicate",
-        Inserted::Spilled => "spilled",
-    };
-    let (id, kind, outcome) = (event.id().as_str(), event.kind(), event.outcome().as_str());
-    match event.unrecognized() {
-        None => info!(event.id = id, event.kind = kind, event.outcome = outcome, inserted, "callback kept"),
-        Some(reason) => warn!(event.id = id, event.kind = kind, reason, inserted, "callback not understood, but kept"),
+/// What is understood is logged with its metrics.
+fn log_receipt(Receipt { event, .. }: &Receipt) {
+    if let Some(reason) = event.unrecognized() {
+        warn!(event.id = event.id().as_str(), event.kind = event.kind(), reason, "callback not recognized, but stored");
     }
 }
 
@@ -183,15 +177,15 @@ fn log_rejection<P: Provider>(rejection: &Rejection) {
     match rejection {
         Rejection::TooLarge { bytes, limit } => {
             warn!(provider, refusal = "too_large", body.bytes = bytes, body.limit_bytes = limit, "callback refused");
-            telemetry::refused(provider, "too_large");
+            telemetry::refused(provider);
         }
         Rejection::NotAuthentic(refusal) => {
             warn!(provider, refusal = refusal.code(), "callback refused");
-            telemetry::refused(provider, refusal.code());
+            telemetry::refused(provider);
         }
         Rejection::Unavailable(cause) => {
             error!(provider, error = chain(cause.as_ref()), "failed to take in a callback");
-            telemetry::unavailable(provider);
+            telemetry::unavailable();
         }
     }
 }

@@ -4,14 +4,14 @@ use std::process::ExitCode;
 
 use model::Provider as _;
 use runtime::{Aws, Secrets};
-use signicat_assure::SignicatAssure;
+use signicat::Signicat;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     runtime::run(async {
-        let aws = Aws::within(SignicatAssure::<Secrets>::ANSWER_WITHIN).await;
+        let aws = Aws::within(Signicat::<Secrets>::ANSWER_WITHIN).await;
         let (secret, store) = tokio::try_join!(aws.secret(), aws.spilling_store())?;
-        runtime::serve(SignicatAssure::new(secret), store).await
+        runtime::serve(Signicat::new(secret), store).await
     })
     .await
 }

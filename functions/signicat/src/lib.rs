@@ -15,18 +15,18 @@ use model::{
 };
 
 /// Signicat Assure, with the value that was given to it as `authorizationHeader`.
-pub struct SignicatAssure<S> {
+pub struct Signicat<S> {
     authorization_header: S,
 }
 
-impl<S: SecretSource> SignicatAssure<S> {
+impl<S: SecretSource> Signicat<S> {
     /// The provider that presents one of these values.
     pub fn new(authorization_header: S) -> Self {
         Self { authorization_header }
     }
 }
 
-impl<S: SecretSource> Provider for SignicatAssure<S> {
+impl<S: SecretSource> Provider for Signicat<S> {
     const NAME: ProviderName = ProviderName::new("signicat");
     const SOURCE: &'static str = "/callbacks/signicat";
     const ACKNOWLEDGEMENT: &'static str = "{}";
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     fn receive_one(request: &Request) -> Result<Event, Rejection> {
-        let provider = SignicatAssure::new(SecretPair::new("Basic new", Some("Basic old")).unwrap());
+        let provider = Signicat::new(SecretPair::new("Basic new", Some("Basic old")).unwrap());
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let store = MemoryStore::default();
         let received = runtime.block_on(receive(&provider, &store, request, Timestamp::UNIX_EPOCH));
