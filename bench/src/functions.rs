@@ -85,6 +85,9 @@ pub struct Functions {
     /// Call AWS without TLS, to see what that makes of it. The report is not written.
     #[arg(long, conflicts_with = "out")]
     plain: bool,
+    /// Let AWS take so long for each call: for a look at a cold start. The report is not written.
+    #[arg(long, value_name = "MS", default_value = "0", conflicts_with = "out")]
+    delay_ms: u64,
 }
 
 impl Functions {
@@ -121,7 +124,7 @@ impl Functions {
 
     /// Where the report goes. A part of it does not replace the whole without being asked to.
     fn folder(&self, root: &Path) -> Option<PathBuf> {
-        let is_whole = self.only.is_empty() && !self.plain;
+        let is_whole = self.only.is_empty() && !self.plain && self.delay_ms == 0;
         self.out.clone().or_else(|| is_whole.then(|| root.join("docs")))
     }
 
@@ -137,7 +140,8 @@ impl Functions {
     async fn figures(&self, subjects: &[Subject], target: &Path) -> anyhow::Result<Vec<Figures>> {
         let key = SigningKey::generate("measured")?;
         let services = Services::new(key.jwks());
-        let stub = Stub::start(services, &target.join("functions-bench")).await?;
+        let delay = Duration::from_millis(self.delay_ms);
+        let stub = Stub::start(services, delay, &target.join("functions-bench")).await?;
         let issuer = Issuer {
             issuer: subjects::ISSUER.to_owned(),
             jwks_url: format!("{}/jwks.json", stub.tls_url),

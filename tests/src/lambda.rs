@@ -113,6 +113,13 @@ impl Function {
         self
     }
 
+    /// The name of the variable that has this value.
+    #[must_use]
+    pub fn variable_with(&self, value: &str) -> Option<&str> {
+        let found = self.environment.iter().find(|(_, other)| *other == value);
+        found.map(|(name, _)| name.as_str())
+    }
+
     /// Invokes the function with this event, and returns what it answers.
     ///
     /// # Errors

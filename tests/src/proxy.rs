@@ -1,13 +1,14 @@
 //! A proxy in front of an AWS endpoint, which notes the calls, and in which they can go wrong.
 
 use std::{
+    collections::BTreeMap,
     ops::Range,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use reqwest::Client;
-use serde_json::{Value, json};
+use serde_json::{Value, json, value::RawValue};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
@@ -21,9 +22,18 @@ pub struct Proxy {
     state: Arc<Mutex<State>>,
 }
 
+/// A call that came to a proxy.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AwsCall {
+    /// The operation's name, such as `DynamoDB_20120810.PutItem`, or the path of a request that has none.
+    pub operation: String,
+    /// What it is about, as the call has it: names of tables and indexes, addresses of queues, ids of secrets.
+    pub resources: Vec<String>,
+}
+
 #[derive(Debug, Default)]
 struct State {
-    calls: Vec<String>,
+    calls: Vec<AwsCall>,
     faults: Vec<Injected>,
 }
 
@@ -82,6 +92,12 @@ impl Proxy {
     /// The calls since the last look, as the operations' names, such as `DynamoDB_20120810.PutItem`.
     #[must_use]
     pub fn calls(&self) -> Vec<String> {
+        self.recorded().into_iter().map(|call| call.operation).collect()
+    }
+
+    /// The calls since the last look, with what they are about.
+    #[must_use]
+    pub fn recorded(&self) -> Vec<AwsCall> {
         std::mem::take(&mut self.state().calls)
     }
 
@@ -101,9 +117,10 @@ impl Proxy {
     }
 
     /// Notes a call, and says how it goes wrong, if it does.
-    fn note(&self, operation: &str) -> Option<Fault> {
+    fn note(&self, call: &Call) -> Option<Fault> {
+        let operation = &call.operation;
         let mut state = self.state();
-        state.calls.push(operation.to_owned());
+        state.calls.push(AwsCall { operation: operation.clone(), resources: resources(&call.body) });
         let mut goes_wrong = None;
         let is_meant = |injected: &&mut Injected| injected.operations.iter().any(|name| operation.ends_with(name));
         for injected in state.faults.iter_mut().filter(is_meant) {
@@ -145,7 +162,7 @@ impl Connection {
     async fn serve(mut self, proxy: Proxy) {
         let mut received = Vec::new();
         while let Some(call) = self.receive(&mut received).await {
-            let fault = proxy.note(&call.operation);
+            let fault = proxy.note(&call);
             if self.answer(call, fault).await.is_err() {
                 return;
             }
@@ -167,9 +184,9 @@ impl Connection {
                     |name: &str| headers.iter().find(|(other, _)| other == name).map(|(_, value)| value.clone());
                 assert!(header("transfer-encoding").is_none(), "the SDK says how long its requests are");
                 let length: usize = header("content-length").map_or(0, |length| length.parse().unwrap());
-                let operation = header("x-amz-target").unwrap_or_default();
-                let method = head.method.unwrap().parse().unwrap();
                 let path = head.path.unwrap().to_owned();
+                let operation = header("x-amz-target").unwrap_or_else(|| path.clone());
+                let method = head.method.unwrap().parse().unwrap();
                 while received.len() < head_bytes + length {
                     self.read(received).await?;
                 }
@@ -262,6 +279,17 @@ const KEY_DISABLED: &str = "KMS key disabled error: com.amazonaws.services.kms.m
 fn error(status: u16, code: &str, message: &str) -> Vec<u8> {
     let headers = [("content-type".to_owned(), "application/x-amz-json-1.0".to_owned())];
     on_the_wire(status, &headers, json!({ "__type": code, "message": message }).to_string().as_bytes())
+}
+
+/// What a call is about.
+fn resources(body: &[u8]) -> Vec<String> {
+    // All but these is passed over.
+    type Members<'a> = BTreeMap<String, &'a RawValue>;
+    let Ok(body) = serde_json::from_slice::<Members<'_>>(body) else { return Vec::new() };
+    let named = ["IndexName", "QueueUrl", "SecretId", "TableName"].iter().filter_map(|name| body.get(*name));
+    let named = named.filter_map(|value| serde_json::from_str(value.get()).ok());
+    let batch = body.get("RequestItems").and_then(|items| serde_json::from_str::<Members<'_>>(items.get()).ok());
+    named.chain(batch.into_iter().flat_map(BTreeMap::into_keys)).collect()
 }
 
 /// The same call with the first, third, fifth … of its entries, and the ids of the others.

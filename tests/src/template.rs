@@ -261,7 +261,7 @@ impl Stack<'_> {
             ("AWS::Logs::LogGroup", "Arn") => arn("logs", format!("log-group:{name}:*")),
             ("AWS::SecretsManager::Secret", "Ref" | "Id") => {
                 // Without the stack's name.
-                arn("secretsmanager", format!("secret:{id}-EXAMPLE00000-EXAMPL"))
+                arn("secretsmanager", format!("secret:{id}-EXAMPLE00000-000000"))
             }
             ("AWS::SNS::Topic", "Ref" | "TopicArn") => arn("sns", name),
             ("AWS::SNS::Topic", "TopicName") => name,

@@ -104,7 +104,7 @@ impl Report {
             format!(
                 "In US dollars, for new callbacks, each by itself, with the prices in [cost.md](cost.md), which has what is left out here: consumers, X-Ray, storage, and what is charged by the month. \
                  Assumed: the smallest memory that holds the peak; processor time at the share of a core that comes with it, and {MS_PER_CALL} ms for each call to AWS, in whole milliseconds; no cold starts. \
-                 Ours have the publisher's invocation in them. Ours keep each event, with an index, and a row for its track, and write metrics by kind; the peers keep no event, only a record that it came."
+                 Ours have the publisher's invocation in them. Ours keep each event, with an index, and a row for its track, and an access log; the peers keep no event, only a record that it came."
             ),
             self.cost(),
             "## Machine and versions".to_owned(),

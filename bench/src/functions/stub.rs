@@ -10,6 +10,7 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll},
+    time::Duration,
 };
 
 use anyhow::Context as _;
@@ -82,8 +83,8 @@ impl Usage {
 }
 
 impl Stub {
-    /// Serves from now on. The certificates are written into this folder.
-    pub(crate) async fn start(services: Services, folder: &Path) -> anyhow::Result<Self> {
+    /// Serves from now on, each call after this delay. The certificates are written into this folder.
+    pub(crate) async fn start(services: Services, delay: Duration, folder: &Path) -> anyhow::Result<Self> {
         let certificates = Certificates::generate()?;
         let roots = certificates.write_roots(folder)?;
         let (services, traffic) = (Arc::new(services), Arc::new(Traffic::default()));
@@ -97,7 +98,7 @@ impl Stub {
                 // Who does not trust this stub says so by himself.
                 if let Ok(stream) = acceptor.accept(stream).await {
                     traffic.handshakes.fetch_add(1, Ordering::Relaxed);
-                    serve(stream, services).await;
+                    serve(stream, services, delay).await;
                 }
             }
         }));
@@ -105,7 +106,7 @@ impl Stub {
         let plain_url = format!("http://localhost:{}", listener.local_addr()?.port());
         let state = Arc::clone(&services);
         let plain =
-            tokio::spawn(accept(listener, Arc::clone(&traffic), move |stream| serve(stream, Arc::clone(&state))));
+            tokio::spawn(accept(listener, Arc::clone(&traffic), move |stream| serve(stream, Arc::clone(&state), delay)));
         Ok(Self { services, tls_url, plain_url, roots, traffic, servers: [tls, plain] })
     }
 
@@ -137,13 +138,20 @@ async fn accept<F: Future<Output = ()> + Send + 'static>(
     }
 }
 
-async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, services: Arc<Services>) {
-    let service = service_fn(|request| answer(&services, request));
+async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, services: Arc<Services>, delay: Duration) {
+    let service = service_fn(|request| answer(&services, delay, request));
     // A process that ends does not say good-bye.
     let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
 
-async fn answer(services: &Services, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn answer(
+    services: &Services,
+    delay: Duration,
+    request: Request<Incoming>,
+) -> Result<Response<Full<Bytes>>, Infallible> {
+    if !delay.is_zero() {
+        tokio::time::sleep(delay).await;
+    }
     let target = request.headers().get("x-amz-target").and_then(|target| target.to_str().ok()).map(str::to_owned);
     let body = request.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
     let reply = match &target {
@@ -224,7 +232,7 @@ mod tests {
     #[tokio::test]
     async fn it_is_trusted_by_its_roots_and_counts() {
         let folder = std::env::temp_dir().join(format!("bench-stub-{}", std::process::id()));
-        let stub = Stub::start(Services::new(json!({ "keys": [] })), &folder).await.unwrap();
+        let stub = Stub::start(Services::new(json!({ "keys": [] })), Duration::ZERO, &folder).await.unwrap();
         let roots = reqwest::Certificate::from_pem_bundle(&std::fs::read(&stub.roots.all).unwrap()).unwrap();
         let client = roots.into_iter().fold(reqwest::Client::builder(), reqwest::ClientBuilder::add_root_certificate);
         let client = client.build().unwrap();
