@@ -20,8 +20,8 @@ use crate::{
 /// Rebuild where verifications stand, from the stored events.
 ///
 /// For a verifications table that was lost, or restored to an earlier time. Decides about every event again, in the order
-/// of receipt, by the publisher's own rules, and sends nothing. What the table still holds is left as it is. Without --since
-/// or --subject, all events are read.
+/// of receipt, by the publisher's own rules, and sends nothing. So tokens of wallets are claimed again too. What the table
+/// still holds is left as it is. Without --since or --subject, all events are read.
 ///
 /// May be interrupted and repeated. Exits with 1 if a row could not be written, or if an event was skipped because this
 /// version cannot read its item or its row.

@@ -1,16 +1,18 @@
 //! DynamoDB inside the test's process, with tables like template.yaml's.
 
+use std::collections::HashMap;
+
 use aws_config::{BehaviorVersion, Region, retry::RetryConfig};
 use aws_sdk_dynamodb::{
     Client,
     config::Credentials,
     types::{
-        AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection, ProjectionType,
-        ScalarAttributeType, StreamSpecification, StreamViewType,
+        AttributeDefinition, AttributeValue, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
+        ProjectionType, ScalarAttributeType, StreamSpecification, StreamViewType,
     },
 };
 use model::{Retention, StoredEvent};
-use runtime::{DynamoExpectations, DynamoStore};
+use runtime::{DynamoCourses, DynamoExpectations, DynamoStore};
 use tokio::net::TcpListener;
 
 use crate::Proxy;
@@ -26,6 +28,7 @@ pub struct Database {
 
 const TABLE: &str = "events";
 const EXPECTATIONS_TABLE: &str = "expectations";
+const VERIFICATIONS_TABLE: &str = "verifications";
 
 impl Database {
     /// Starts a database. It ends with the runtime.
@@ -44,6 +47,7 @@ impl Database {
         let client = Client::new(&config);
         create_events_table(&client).await;
         create_expectations_table(&client).await;
+        create_verifications_table(&client).await;
         // What the test causes itself is counted from here.
         let _ = proxy.calls();
         Self { client, proxy }
@@ -59,6 +63,18 @@ impl Database {
     #[must_use]
     pub fn expectations(&self) -> DynamoExpectations {
         DynamoExpectations::new(self.client.clone(), EXPECTATIONS_TABLE.to_owned())
+    }
+
+    /// The courses, and what proofs stand for, as the publisher keeps them.
+    #[must_use]
+    pub fn courses(&self) -> DynamoCourses {
+        DynamoCourses::new(self.client.clone(), VERIFICATIONS_TABLE.to_owned())
+    }
+
+    /// All items of the verifications table.
+    pub async fn rows(&self) -> Vec<HashMap<String, AttributeValue>> {
+        let scan = self.client.scan().table_name(VERIFICATIONS_TABLE).consistent_read(true);
+        scan.into_paginator().items().send().try_collect().await.unwrap()
     }
 
     /// The same, where nobody answers.
@@ -90,6 +106,12 @@ fn key(name: &str, kind: KeyType) -> KeySchemaElement {
 async fn create_expectations_table(client: &Client) {
     let table = client.create_table().table_name(EXPECTATIONS_TABLE).billing_mode(BillingMode::PayPerRequest);
     table.attribute_definitions(attribute("pk")).key_schema(key("pk", KeyType::Hash)).send().await.unwrap();
+}
+
+async fn create_verifications_table(client: &Client) {
+    let table = client.create_table().table_name(VERIFICATIONS_TABLE).billing_mode(BillingMode::PayPerRequest);
+    let table = table.set_attribute_definitions(Some(["pk", "sk"].map(attribute).into()));
+    table.key_schema(key("pk", KeyType::Hash)).key_schema(key("sk", KeyType::Range)).send().await.unwrap();
 }
 
 async fn create_events_table(client: &Client) {

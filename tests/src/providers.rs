@@ -18,7 +18,7 @@ use model::{
     ProviderName, Purpose, SecretPair, StoredEvent, Subject, Timestamp, Unrecognized, schema::KindSchema,
 };
 use runtime::{Cached, Error, GatewayRequest, GatewayResponse, LookUp};
-use signicat_assure::SignicatAssure;
+use signicat::Signicat;
 use verifyvasp::VerifyVasp;
 use wallet_issuance::WalletIssuance;
 use wallet_verification::{
@@ -29,7 +29,7 @@ use wallet_verification::{
 
 /// The functions that receive callbacks.
 pub const FUNCTIONS: [&str; 6] =
-    ["identomat", "jumio", "signicat-assure", "verifyvasp", "wallet-issuance", "wallet-verification"];
+    ["identomat", "jumio", "signicat", "verifyvasp", "wallet-issuance", "wallet-verification"];
 
 /// A code that is announced for a verification, without a state or templates.
 pub const VERIFICATION_CODE: &str = "example-code-of-a-verification";
@@ -59,7 +59,7 @@ pub async fn answer(
     Ok(match function {
         "identomat" => runtime::answer(&Identomat::new(secret), store, request, now).await,
         "jumio" => runtime::answer(&Jumio::new(Documented, secret), store, request, now).await,
-        "signicat-assure" => runtime::answer(&SignicatAssure::new(secret), store, request, now).await,
+        "signicat" => runtime::answer(&Signicat::new(secret), store, request, now).await,
         "verifyvasp" => runtime::answer(&VerifyVasp::new(secret), store, request, now).await,
         "wallet-issuance" => runtime::answer(&WalletIssuance::new(announced().await), store, request, now).await,
         "wallet-verification" => {
@@ -88,7 +88,7 @@ pub fn max_body_bytes(function: &str) -> Result<usize, Unknown> {
     Ok(match function {
         "identomat" => Identomat::<SecretPair>::MAX_BODY_BYTES,
         "jumio" => Jumio::<Documented, SecretPair>::MAX_BODY_BYTES,
-        "signicat-assure" => SignicatAssure::<SecretPair>::MAX_BODY_BYTES,
+        "signicat" => Signicat::<SecretPair>::MAX_BODY_BYTES,
         "verifyvasp" => VerifyVasp::<SecretPair>::MAX_BODY_BYTES,
         "wallet-issuance" => WalletIssuance::<MemoryExpectations>::MAX_BODY_BYTES,
         "wallet-verification" => WalletVerification::<MemoryExpectations, IssuersKeys>::MAX_BODY_BYTES,
@@ -112,7 +112,7 @@ pub(crate) fn kinds_by_provider() -> Vec<ProviderKinds> {
     vec![
         of::<Identomat<SecretPair>>(identomat::kinds::schemas()),
         of::<Jumio<Documented, SecretPair>>(jumio::kinds::schemas()),
-        of::<SignicatAssure<SecretPair>>(signicat_assure::kinds::schemas()),
+        of::<Signicat<SecretPair>>(signicat::kinds::schemas()),
         of::<VerifyVasp<SecretPair>>(verifyvasp::kinds::schemas()),
         of::<WalletIssuance<MemoryExpectations>>(wallet_issuance::kinds::schemas()),
         of::<WalletVerification<MemoryExpectations, IssuersKeys>>(wallet_verification::kinds::schemas()),

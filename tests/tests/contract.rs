@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tests::{
     contract::{ATTRIBUTES, MESSAGE_KINDS, any_message, check_message, validator},
     samples,
+    template::{STACK_NAME, everything_on, resources},
 };
 
 fn folder() -> PathBuf {
@@ -29,7 +30,6 @@ fn check_file(name: &str, expected: &str) {
 
 fn yaml(file: &str) -> Value {
     let text = std::fs::read_to_string(cli::project_root().unwrap().join(file)).unwrap();
-    // A tag such as !Ref leaves its argument.
     serde_saphyr::from_str(&text).unwrap()
 }
 
@@ -143,10 +143,10 @@ fn what_consumers_rely_on_is_required() {
     }
 }
 
-#[test]
-fn asyncapi_has_the_queues_of_the_template_with_every_kind() {
+#[tokio::test]
+async fn asyncapi_has_the_queues_of_the_template_with_every_kind() {
     let document = yaml("docs/contract/asyncapi.yaml");
-    let resources = &yaml("template.yaml")["Resources"];
+    let resources = resources(everything_on().await).unwrap();
     for (channel, queue, dead_letters, is_delivery) in [
         ("verdicts", "VerificationEventsQueue", "VerificationEventsDeadLetters", false),
         ("deliveries", "DeliveryRequestsQueue", "DeliveryRequestsDeadLetters", true),
@@ -167,7 +167,7 @@ fn asyncapi_has_the_queues_of_the_template_with_every_kind() {
         assert_eq!(described["address"], binding["queue"]["name"]);
         let redrive = &binding["queue"]["redrivePolicy"];
         let expected = &resources[queue]["Properties"]["RedrivePolicy"];
-        assert_eq!(expected["deadLetterTargetArn"], format!("{dead_letters}.Arn"));
+        assert_eq!(expected["deadLetterTargetArn"], resources[dead_letters]["Arn"]);
         assert_eq!(redrive["maxReceiveCount"], expected["maxReceiveCount"]);
         assert_eq!(redrive["deadLetterQueue"]["name"], binding["deadLetterQueue"]["name"]);
     }
@@ -185,61 +185,58 @@ fn asyncapi_has_the_queues_of_the_template_with_every_kind() {
 
 /// Checks what AsyncAPI says of a queue by what the template does.
 fn check_queue(described: &Value, properties: &Value) {
-    let name = properties["QueueName"].as_str().unwrap().replace("${AWS::StackName}", "{stack}");
+    let name = properties["QueueName"].as_str().unwrap().replace(STACK_NAME, "{stack}");
     assert_eq!(described["name"], name);
     assert_eq!(described["fifoQueue"], *properties.get("FifoQueue").unwrap_or(&json!(false)), "{name}");
-    let parameters = &yaml("template.yaml")["Parameters"];
     for (ours, theirs) in [
         ("visibilityTimeout", "VisibilityTimeout"),
         ("messageRetentionPeriod", "MessageRetentionPeriod"),
         ("deduplicationScope", "DeduplicationScope"),
         ("fifoThroughputLimit", "FifoThroughputLimit"),
     ] {
-        let value = properties.get(theirs).cloned().unwrap_or_default();
-        let value = match value.as_str().and_then(|name| parameters.get(name)) {
-            Some(parameter) => parameter["Default"].clone(),
-            None => value,
-        };
-        assert_eq!(described.get(ours).cloned().unwrap_or_default(), value, "{ours} of {name}");
+        // A parameter's value is a text.
+        let text = |value: Option<&Value>| value.map(|value| value.to_string().replace('"', ""));
+        assert_eq!(text(described.get(ours)), text(properties.get(theirs)), "{ours} of {name}");
     }
 }
 
 /// The operations that a stranger finds: method and path, with the function behind each.
-fn routes_of_the_template() -> BTreeMap<(String, String), String> {
-    let template = yaml("template.yaml");
+async fn routes_of_the_template() -> BTreeMap<(String, String), String> {
+    let resources = resources(everything_on().await).unwrap();
     let mut routes = BTreeMap::new();
-    for resource in template["Resources"].as_object().unwrap().values() {
-        let properties = &resource["Properties"];
-        for event in properties["Events"].as_object().into_iter().flat_map(|events| events.values()) {
-            if event["Type"] == "HttpApi" {
-                let text = |value: &Value| value.as_str().unwrap().to_owned();
-                let route = &event["Properties"];
-                let function = text(&properties["CodeUri"]).replace("functions/", "");
-                routes
-                    .insert((text(&route["Method"]).to_lowercase(), text(&route["Path"]).replace("+}", "}")), function);
-            }
+    for (path, methods) in resources["Api"]["Properties"]["Body"]["paths"].as_object().unwrap() {
+        for (method, operation) in methods.as_object().unwrap() {
+            let uri = operation["x-amazon-apigateway-integration"]["uri"].as_str().unwrap();
+            let is_behind = |resource: &&Value| {
+                resource["Type"] == "AWS::Lambda::Function"
+                    && uri.contains(&format!("/functions/{}/", resource["Arn"].as_str().unwrap()))
+            };
+            let function = resources.values().find(is_behind).unwrap();
+            let folder = function["Properties"]["Code"]["S3Key"].as_str().unwrap().strip_prefix("functions/").unwrap();
+            routes.insert((method.clone(), path.replace("+}", "}")), folder.to_owned());
         }
     }
     routes
 }
 
-#[test]
-fn openapi_has_the_routes_of_the_template() {
+#[tokio::test]
+async fn openapi_has_the_routes_of_the_template() {
     let document = yaml("docs/contract/openapi.yaml");
     let described = document["paths"].as_object().unwrap().iter().flat_map(|(path, operations)| {
         operations.as_object().unwrap().keys().map(move |method| (method.clone(), path.clone()))
     });
-    assert_eq!(described.collect::<BTreeSet<_>>(), routes_of_the_template().into_keys().collect());
-    for ((method, path), function) in routes_of_the_template() {
+    let routes = routes_of_the_template().await;
+    assert_eq!(described.collect::<BTreeSet<_>>(), routes.keys().cloned().collect());
+    for ((method, path), function) in routes {
         assert_eq!(document["paths"][path][method]["operationId"], function);
     }
 }
 
-#[test]
-fn every_sample_is_answered_as_openapi_says() {
+#[tokio::test]
+async fn every_sample_is_answered_as_openapi_says() {
     let document = yaml("docs/contract/openapi.yaml");
     let mut answered = BTreeSet::new();
-    for ((method, path), function) in routes_of_the_template() {
+    for ((method, path), function) in routes_of_the_template().await {
         let responses = &document["paths"][path][method]["responses"];
         for sample in samples().into_iter().filter(|sample| sample.function == function) {
             let status = sample.expect.status.to_string();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use cli::{
     local::{Folder, Lifetime, LocalStack},
     verifications,
-    wallet::{Announcement, announce},
+    wallet::{Announcement, Issuer, announce},
 };
 use model::{Message, Outcome, Purpose};
 use reqwest::Client;
@@ -28,7 +28,7 @@ async fn every_course_ends_as_it_should() {
     session.course(&system, "A | R | A", "approved; rejected; approved*", "approved").await;
     session.course(&system, "A | A | A", "approved", "approved").await;
 
-    let process = Track { function: "signicat-assure", provider: "signicat", track: "process-status" };
+    let process = Track { function: "signicat", provider: "signicat", track: "process-status" };
     process
         .course(&system, "rejected | accepted | rejected", "rejected; review! (approved); rejected*!", "rejected")
         .await;
@@ -50,6 +50,7 @@ async fn every_course_ends_as_it_should() {
     what_comes_back_from_the_dead_letters_is_older_by_its_sequence(&system).await;
     what_was_given_up_long_ago_is_published(&system).await;
     rows_are_rebuilt_from_the_events(&system).await;
+    a_token_counts_for_one_code_also_after_a_crash_and_a_rebuild(&system).await;
 }
 
 /// A track of a provider, whose callbacks are short words here.
@@ -68,7 +69,7 @@ impl Track {
                 let (_, result) = result.into_iter().find(|(word, _)| *word == says).unwrap();
                 json!({ "type": "session-change", "sessionId": subject, "result": result }).to_string()
             }
-            "signicat-assure" => json!({ "dossierId": "d", "processId": subject, "status": says }).to_string(),
+            "signicat" => json!({ "dossierId": "d", "processId": subject, "status": says }).to_string(),
             "verifyvasp" => {
                 let (result, message) = says.split_once(' ').unwrap_or((says, ""));
                 let data = json!({ "verificationUuid": subject, "result": result, "message": message });
@@ -335,4 +336,79 @@ async fn rows_are_rebuilt_from_the_events(system: &System<'_>) {
     system.publish_all().await;
     let next = system.received().await.remove(0);
     assert!(before.iter().all(|message| message.sequence < next.sequence));
+}
+
+/// A callback of a wallet that presents this token under a code of its own, for template 1 of this verification.
+async fn present(system: &System<'_>, subject: &str, token: &str) {
+    let code = format!("code-of-{subject}");
+    let announcement = Announcement {
+        purpose: Purpose::Verification,
+        code: code.clone(),
+        state: Some(subject.to_owned()),
+        template_ids: vec!["1".to_owned()],
+        due_at: None,
+    };
+    announce(&Client::new(), system.stack, &system.connections, &announcement).await.unwrap();
+    let tokens = json!({ "1": { "token": token, "status": "COMPLETED" } });
+    let body = json!({ "code": code, "state": subject, "tokens": tokens });
+    let event = with_body(&accepted("wallet-verification"), body.to_string().as_bytes());
+    invoke(system, "wallet-verification", event).await;
+}
+
+/// Where verifications of wallets stand, and what their last messages said for themselves.
+async fn stand(system: &System<'_>, subjects: [&str; 2]) -> [(Value, Value); 2] {
+    let http = Client::new();
+    let stands = async |subject| {
+        let answer = verifications::fetch(&http, system.stack, &system.connections, "wallet", subject).await;
+        let answer = answer.unwrap().unwrap();
+        (answer["verifications"][0]["outcome"].clone(), answer["events"][0]["reported_outcome"].clone())
+    };
+    [stands(subjects[0]).await, stands(subjects[1]).await]
+}
+
+async fn a_token_counts_for_one_code_also_after_a_crash_and_a_rebuild(system: &System<'_>) {
+    let subjects = ["presented-first", "presented-again"];
+    let issuer = Issuer::of(system.stack).unwrap();
+    let claims = json!({ "iss": issuer.issuer, "jwks_uri": issuer.jwks_url, "verification_id": "presented-twice" });
+    let token = issuer.key.sign(&claims).unwrap();
+    // Its token and its verification_id are claimed, and then its row cannot be written.
+    present(system, subjects[0], &token).await;
+    let proxy = &system.publisher.proxy;
+    proxy.inject(&["UpdateItem"], 2..5, Fault::Failed);
+    system.publish_all().await;
+    assert!(proxy.lift() > 0);
+    present(system, subjects[1], &token).await;
+    system.publish_all().await;
+
+    let received = system.received().await;
+    let said: Vec<String> = received.iter().map(said).collect();
+    assert_eq!(said, ["approved", "review (approved)"]);
+    assert_eq!(received[1].data.reasons, ["token_reused"]);
+    let untrusted = json!({ "credentials": { "1": { "verdict": "untrusted", "reason": "token_reused" } } });
+    assert_eq!(json!(received[1].data.details), untrusted);
+    let expected = [(json!("approved"), Value::Null), (json!("review"), json!("approved"))];
+    assert_eq!(stand(system, subjects).await, expected);
+
+    // Rows are lost, and then the claims too.
+    let is_claim = |pk: &str| pk.starts_with("proof/");
+    let is_row = |pk: &str| subjects.iter().any(|subject| pk == format!("wallet#{subject}"));
+    let mut deleted = Vec::new();
+    for is_lost in [&is_row as &dyn Fn(&str) -> bool, &|pk| is_row(pk) || is_claim(pk)] {
+        let dynamodb = &system.connections.dynamodb;
+        let scanned = dynamodb.scan().table_name(&system.stack.verifications_table).consistent_read(true);
+        let mut count = 0;
+        for item in scanned.send().await.unwrap().items() {
+            if is_lost(item["pk"].as_s().unwrap()) {
+                let delete = dynamodb.delete_item().table_name(&system.stack.verifications_table);
+                delete.key("pk", item["pk"].clone()).key("sk", item["sk"].clone()).send().await.unwrap();
+                count += 1;
+            }
+        }
+        deleted.push(count);
+        let (code, rebuilt) = callbacks(system.stack, &["rebuild", "--json"]).await;
+        assert!(code == 0 && rebuilt.contains(r#""failed":0"#), "{rebuilt}");
+        assert_eq!(stand(system, subjects).await, expected);
+    }
+    assert_eq!(deleted, [2, 4]);
+    assert!(system.received().await.is_empty(), "it sends nothing");
 }

@@ -25,12 +25,14 @@ use base64::{
 use jiff::SignedDuration;
 use jsonwebtoken::Algorithm;
 use model::{
-    Course, CourseKey, Expectation, Expectations as _, MemoryExpectations, MemoryStore, Outcome, Purpose, Refusal,
-    Rejection, Request, StoredEvent, Subject, Timestamp,
+    Course, CourseKey, Expectation, Expectations as _, MemoryCourses, MemoryExpectations, MemoryStore, Message,
+    MessageDetail, MessageQueue, NotSent, Outcome, Purpose, Refusal, Rejection, Request, StoredEvent, Subject,
+    Timestamp,
 };
-use runtime::{Cached, Error, LookUp};
+use publisher::Publisher;
+use runtime::{Cached, Error, LookUp, Quarantine, Unreadable};
 use serde_json::{Value, json};
-use tests::local_time;
+use tests::{contract::check_message, local_time};
 use wallet_issuance::WalletIssuance;
 use wallet_verification::{
     WalletVerification,
@@ -427,6 +429,194 @@ fn what_two_codes_with_one_state_say_is_not_the_same() {
             assert_ne!(content("a"), content("b"), "{route:?} {body}");
         }
     }
+}
+
+/// A callback about templates 1 and so on: of each, the token that was presented.
+fn presenting(code: &str, tokens: &[&str]) -> Value {
+    let tokens = tokens
+        .iter()
+        .zip(1..)
+        .map(|(token, template): (_, u8)| (template.to_string(), json!({ "token": token, "status": "COMPLETED" })));
+    json!({ "code": code, "tokens": tokens.collect::<serde_json::Map<_, _>>() })
+}
+
+/// A token of the first issuer's with this reference of the verification, and something that makes it another token.
+fn with_id(id: &str, other: &str) -> String {
+    own(&header("ES256", "ec"), &with(with(claims(ISSUER), "verification_id", json!(id)), "nonce", json!(other)))
+}
+
+/// The same token with another signature of the same key: what it says is the same.
+fn signed_again(token: &str) -> String {
+    let (signed, _) = token.rsplit_once('.').unwrap();
+    format!("{signed}.{}", BASE64URL.encode(ecdsa(&KEYS.ec)(signed.as_bytes())))
+}
+
+/// The same token with the other signature that anybody can make of its own: (r, n - s) instead of (r, s).
+fn with_mirrored_signature(token: &str) -> String {
+    const N: [u8; 32] = [
+        0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xbc, 0xe6, 0xfa, 0xad,
+        0xa7, 0x17, 0x9e, 0x84, 0xf3, 0xb9, 0xca, 0xc2, 0xfc, 0x63, 0x25, 0x51,
+    ];
+    let (signed, signature) = token.rsplit_once('.').unwrap();
+    let mut signature = BASE64URL.decode(signature).unwrap();
+    let mut borrow = 0;
+    for (digit, n) in signature[32..].iter_mut().zip(N).rev() {
+        let difference = 256 + i16::from(n) - i16::from(*digit) - borrow;
+        borrow = i16::from(difference < 256);
+        *digit = u8::try_from(difference % 256).unwrap();
+    }
+    format!("{signed}.{}", BASE64URL.encode(signature))
+}
+
+#[test]
+fn a_token_that_is_there_for_two_templates_counts_for_neither() {
+    let (one, other) = (with_id("one", ""), with_id("other", ""));
+    for (name, tokens, reasons) in [
+        ("two tokens", [&one, &other], &[][..]),
+        ("one token", [&one, &one], &["token_reused", "token_reused"]),
+        ("signed again", [&one, &signed_again(&one)], &["token_reused", "token_reused"]),
+        ("mirrored", [&one, &with_mirrored_signature(&one)], &["token_reused", "token_reused"]),
+        ("one id", [&one, &with_id("one", "x")], &["verification_id_reused", "verification_id_reused"]),
+        ("a broken copy", [&one, &format!("{one}A")], &["token_signature"]),
+    ] {
+        let body = presenting("a", &tokens.map(String::as_str));
+        let event =
+            receive(Purpose::Verification, &announced("a", Purpose::Verification), &body, local_time()).unwrap();
+        let outcome = if reasons.is_empty() { Outcome::Approved } else { Outcome::Review };
+        assert_eq!(
+            (event.outcome, &*event.reasons),
+            (outcome, &*reasons.iter().map(ToString::to_string).collect::<Vec<_>>()),
+            "{name}"
+        );
+        // What is not trusted is claimed for nobody.
+        assert_eq!(event.proofs.len(), 2 * (2 - reasons.len()), "{name}");
+    }
+    // Of three credentials, one has a token of its own.
+    let body = presenting("a", &[&one, &other, &one].map(String::as_str));
+    let event = receive(Purpose::Verification, &announced("a", Purpose::Verification), &body, local_time()).unwrap();
+    let verdicts = ["1", "2", "3"].map(|template| event.details["credentials"][template]["verdict"].clone());
+    assert_eq!((event.outcome, verdicts), (Outcome::Review, ["untrusted", "approved", "untrusted"].map(Value::from)));
+    // One that the gateway calls failed counts for nothing, so its token is looked at once only.
+    let mut body = presenting("a", &[&one, &one].map(String::as_str));
+    body["tokens"]["2"]["status"] = json!("FAILED");
+    let event = receive(Purpose::Verification, &announced("a", Purpose::Verification), &body, local_time()).unwrap();
+    assert_eq!((event.outcome, &*event.reasons), (Outcome::Failed, &["FAILED".to_owned()][..]));
+}
+
+/// A queue and a quarantine for what is only decided.
+struct Nowhere;
+
+impl MessageQueue for Nowhere {
+    async fn send(&self, batch: &[Message]) -> Vec<Result<(), NotSent>> {
+        batch.iter().map(|_| Err(NotSent("nothing is sent".to_owned()))).collect()
+    }
+}
+
+impl Quarantine for Nowhere {
+    async fn set_aside(&self, _unreadable: &Unreadable) -> Result<(), Error> {
+        Err("nothing is set aside".into())
+    }
+}
+
+/// The messages of events that the publisher decides about in this order, one by one.
+fn told(events: &[&StoredEvent]) -> Vec<Message> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let (courses, detail) = (MemoryCourses::default(), MessageDetail::Reference);
+    let publisher = Publisher { courses, verifications: Nowhere, deliveries: Nowhere, quarantine: Nowhere, detail };
+    let told = events.iter().map(|event| {
+        let published = runtime.block_on(publisher.decide(&[event], local_time())).remove(0).unwrap();
+        let message = Message::new(event, &published.unwrap(), detail);
+        check_message(&json!(message));
+        message
+    });
+    told.collect()
+}
+
+#[test]
+fn a_token_that_was_presented_under_another_code_or_for_another_template_is_no_approval() {
+    let one = with_id("one", "");
+    let without_id = |nonce: &str| own(&header("ES256", "ec"), &json!({ "iss": ISSUER, "nonce": nonce }));
+    let of_another_issuer = with(claims(OTHER_ISSUER), "verification_id", json!("one"));
+    let of_another_issuer =
+        token(&header("ES256", "ec").to_string(), &of_another_issuer.to_string(), ecdsa(&KEYS.other));
+    let event = |code: &str, subject: &str, minute: i64, tokens: &[&str]| {
+        let subject = Subject::new(subject).unwrap();
+        let announced = Expectation::new(code, Purpose::Verification, subject, local_time());
+        let now = local_time() + SignedDuration::from_mins(minute);
+        receive(Purpose::Verification, &announced, &presenting(code, tokens), now).unwrap()
+    };
+    let first = event("a", "s", 0, &[&one]);
+    let of_own = with_id("two", "");
+    for (name, second, reason) in [
+        ("another code", event("b", "t", 1, &[&one]), Some("token_reused")),
+        ("another code of the same verification", event("b", "s", 1, &[&one]), Some("token_reused")),
+        ("another template", event("a", "s", 1, &[&of_own, &one]), Some("token_reused")),
+        ("another code and template", event("b", "t", 1, &[&of_own, &one]), Some("token_reused")),
+        ("signed again", event("b", "t", 1, &[&signed_again(&one)]), Some("token_reused")),
+        ("mirrored", event("b", "t", 1, &[&with_mirrored_signature(&one)]), Some("token_reused")),
+        ("another token of it", event("b", "t", 1, &[&with_id("one", "x")]), Some("verification_id_reused")),
+        (
+            "another token of it for another template",
+            event("a", "s", 1, &[&of_own, &with_id("one", "x")]),
+            Some("verification_id_reused"),
+        ),
+        ("another token of it in the same place", event("a", "s", 1, &[&with_id("one", "x")]), None),
+        ("a token of another verification", event("b", "t", 1, &[&of_own]), None),
+        ("the same id of another issuer", event("b", "t", 1, &[&of_another_issuer]), None),
+    ] {
+        assert_eq!((first.outcome, second.outcome), (Outcome::Approved, Outcome::Approved), "{name}");
+        let messages = told(&[&first, &second]);
+        assert_eq!(messages[0].outcome, Outcome::Approved, "{name}");
+        let template = if second.proofs.len() > 2 { "2" } else { "1" };
+        let verdict = &messages[1].data.details["credentials"][template];
+        match reason {
+            Some(reason) => {
+                assert_eq!(
+                    (messages[1].outcome, messages[1].own_outcome()),
+                    (Outcome::Review, Outcome::Approved),
+                    "{name}"
+                );
+                assert_eq!(messages[1].data.reasons, [reason], "{name}");
+                assert_eq!(*verdict, json!({ "verdict": "untrusted", "reason": reason }), "{name}");
+                if second.proofs.len() > 2 {
+                    assert_eq!(messages[1].data.details["credentials"]["1"]["verdict"], "approved", "{name}");
+                }
+                // The first that is decided counts, whichever was received first.
+                let reversed = told(&[&second, &first]);
+                assert_eq!(
+                    (reversed[0].own_outcome(), reversed[0].data.reasons.len()),
+                    (Outcome::Approved, 0),
+                    "{name}"
+                );
+                assert_ne!(reversed[1].outcome, Outcome::Approved, "{name}");
+            }
+            None => {
+                assert_eq!(
+                    (messages[1].outcome, &verdict["verdict"]),
+                    (Outcome::Approved, &json!("approved")),
+                    "{name}"
+                );
+            }
+        }
+    }
+    // Tokens without a reference of the verification are tokens too.
+    for (token, outcome) in [(without_id("x"), Outcome::Review), (without_id("y"), Outcome::Approved)] {
+        let messages = told(&[&event("a", "s", 0, &[&without_id("x")]), &event("b", "t", 1, &[&token])]);
+        assert_eq!(messages[1].outcome, outcome);
+    }
+    // One that was presented in a callback that failed was presented.
+    let mut body = presenting("a", &[&one, &of_own]);
+    body["tokens"]["2"]["status"] = json!("FAILED");
+    let failed = receive(Purpose::Verification, &announced("a", Purpose::Verification), &body, local_time()).unwrap();
+    let messages = told(&[&failed, &event("b", "t", 1, &[&one])]);
+    assert_eq!(messages.iter().map(|message| message.outcome).collect::<Vec<_>>(), [Outcome::Failed, Outcome::Review]);
+    // And one that is not trusted was not: its own verification can still rest on it.
+    let forged = format!("{}A", without_id("x"));
+    let messages = told(&[&event("b", "t", 0, &[&forged]), &event("a", "s", 1, &[&without_id("x")])]);
+    assert_eq!(
+        messages.iter().map(|message| message.outcome).collect::<Vec<_>>(),
+        [Outcome::Review, Outcome::Approved]
+    );
 }
 
 #[test]

@@ -425,7 +425,7 @@ fn check_is_taken(name: &str, runtime: &Runtime, store: &DynamoStore, kept: &Sto
 }
 
 const IN_BODY: [&str; 3] = ["identomat", "wallet-issuance", "wallet-verification"];
-const IN_HEADER: [&str; 2] = ["signicat-assure", "verifyvasp"];
+const IN_HEADER: [&str; 2] = ["signicat", "verifyvasp"];
 const IN_PATH: [&str; 1] = ["jumio"];
 
 /// Checks what a changed event is answered in these functions, and that one that is accepted becomes the very event that it was.

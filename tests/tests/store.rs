@@ -7,8 +7,8 @@ use std::{
 
 use jiff::SignedDuration;
 use model::{
-    Expectation, Expectations as _, Inserted, MessageDetail, Outcome, Part, Purpose, Registered, Retention,
-    StoredEvent, Subject, Timestamp,
+    Claim, Course, CourseKey, Courses as _, Expectation, Expectations as _, Inserted, MessageDetail, Outcome, Part,
+    Proofs as _, Purpose, Registered, Retention, StoredEvent, Subject, Timestamp,
 };
 use runtime::{Error, SpillQueue, Spilled, SpillingStore};
 use serde_json::{Value, json};
@@ -16,6 +16,7 @@ use tests::{Database, ISSUER, VERIFICATION_CODE, answer, local_time, message_of,
 use wallet_issuance::WalletIssuance;
 
 const PUT_ITEM: &str = "DynamoDB_20120810.PutItem";
+const UPDATE_ITEM: &str = "DynamoDB_20120810.UpdateItem";
 
 #[tokio::test]
 async fn an_authentic_callback_is_one_call_and_a_refused_one_none() {
@@ -93,12 +94,12 @@ async fn the_same_callback_is_one_item_and_a_repeat_of_it_another() {
 
 #[tokio::test]
 async fn the_gateway_says_when_a_callback_was_received() {
-    let sample = samples().into_iter().find(|sample| sample.name() == "signicat-assure/accepted").unwrap();
+    let sample = samples().into_iter().find(|sample| sample.name() == "signicat/accepted").unwrap();
     let received_at = async |gateway: SignedDuration| {
         let mut event: Value = serde_json::from_str(&sample.text).unwrap();
         event["requestContext"]["timeEpoch"] = (local_time() + gateway).as_millisecond().into();
         let store = model::MemoryStore::default();
-        answer("signicat-assure", &store, &event.to_string(), local_time()).await.unwrap();
+        answer("signicat", &store, &event.to_string(), local_time()).await.unwrap();
         store.events().remove(0).received_at
     };
     for seconds in [-20, 0, 20] {
@@ -142,6 +143,63 @@ async fn a_large_callback_is_stored_in_parts_and_comes_back_byte_for_byte() {
         let whole = database.store().find(&item.subject, &item.id).await.unwrap().unwrap();
         assert!(whole.body == body, "{megabytes} MB");
     }
+}
+
+fn claim(holder: &str, event_id: &str) -> Claim {
+    let text = str::to_owned;
+    Claim { proof: text("p"), what: text("token"), holder: text(holder), event_id: text(event_id) }
+}
+
+#[tokio::test]
+async fn a_proof_stands_for_what_it_was_claimed_for_first() {
+    let database = Database::start().await;
+    let courses = database.courses();
+    let first = claim("a", "1");
+    // Whoever claims it later, and however often: also for the same, by another event.
+    for later in [claim("a", "1"), claim("b", "2"), claim("a", "3"), claim("b", "2"), claim("a", "1")] {
+        assert_eq!(courses.claim(&later).await.unwrap(), first);
+        assert_eq!(database.proxy.calls(), [UPDATE_ITEM]);
+    }
+    let another = Claim { proof: "q".to_owned(), ..claim("b", "2") };
+    assert_eq!(courses.claim(&another).await.unwrap(), another);
+    for row in database.rows().await {
+        let mut names: Vec<&str> = row.keys().map(String::as_str).collect();
+        names.sort_unstable();
+        // No time to live: nothing is forgotten.
+        assert_eq!(names, ["event_id", "holder", "pk", "sk"]);
+    }
+}
+
+#[tokio::test]
+async fn of_twenty_claims_of_one_proof_at_the_same_instant_one_counts() {
+    let database = Database::start().await;
+    let claims = (0..20).map(|n| {
+        let courses = database.courses();
+        tokio::spawn(async move { courses.claim(&claim(&n.to_string(), &n.to_string())).await.unwrap() })
+    });
+    let mut counts = Vec::new();
+    for claim in claims.collect::<Vec<_>>() {
+        counts.push(claim.await.unwrap());
+    }
+    assert!(counts.iter().all(|claim| *claim == counts[0] && claim.holder == claim.event_id), "{counts:?}");
+    assert!(database.nowhere().courses().claim(&claim("a", "1")).await.is_err());
+}
+
+#[tokio::test]
+async fn a_claim_is_in_no_verification_s_partition() {
+    let database = Database::start().await;
+    let courses = database.courses();
+    for (provider, subject) in [("wallet", "proof/p"), ("proof/p", "p"), ("proof", "p"), ("proof/p", "token")] {
+        let (provider, subject, track) = (provider.to_owned(), subject.to_owned(), "token".to_owned());
+        let key = CourseKey { provider, subject, track };
+        let course = Course { callbacks: 1, ..Course::default() };
+        assert_eq!(courses.write(&key, &course).await.unwrap(), model::Written::Kept);
+        courses.claim(&claim("a", "1")).await.unwrap();
+        let found = courses.of_verification(&key.provider, &key.subject).await.unwrap();
+        assert_eq!(found, [("token".to_owned(), Course { version: 1, ..course })]);
+    }
+    assert!(courses.of_verification("", "p").await.unwrap().is_empty());
+    assert_eq!(database.rows().await.len(), 5);
 }
 
 #[tokio::test]

@@ -4,23 +4,31 @@
 //! as copies, and out of order; some take the detour through the spill queue. Rows cannot be read or written, or somebody
 //! else writes them first; the queue does not accept, or its answer is lost; batches come again; old records are redriven;
 //! messages go to the dead letters and come back. A model that is simpler than the product says what is true.
+//!
+//! And whatever wallets present, under whichever codes: a token stands for one credential of one verification.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::Mutex,
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::{LazyLock, Mutex},
+    time::Duration,
 };
 
 use jiff::SignedDuration;
 use model::{
-    Course, CourseKey, Courses, Event, EventStore, Inserted, MemoryCourses, Message, MessageDetail, MessageQueue,
-    NotSent, Outcome, Policy, Retention, StoreError, StoredEvent, Timestamp, Written,
+    Claim, Course, CourseKey, Courses, Event, EventStore, Expectation, Expectations as _, Inserted, MemoryCourses,
+    MemoryExpectations, Message, MessageDetail, MessageQueue, NotSent, Outcome, Policy, Proofs, Purpose, Request,
+    Retention, StoreError, StoredEvent, Subject, Timestamp, Written,
 };
 use proptest::{collection::vec, prelude::*};
 use publisher::Publisher;
-use runtime::{Error, Quarantine, Record, Unreadable};
+use runtime::{Cached, Error, Quarantine, Record, Unreadable};
 use serde_json::{Value, json};
-use tests::{answer, authentic, local_time};
+use tests::{ISSUER, IssuersKeys, answer, authentic, local_time};
 use tokio::runtime::Runtime;
+use wallet_verification::{
+    WalletVerification,
+    issuers::{PinnedIssuer, TrustedIssuers},
+};
 
 /// What may come of one verification: of a provider whose sessions reopen, one that contradicts itself, and one that
 /// corrects itself.
@@ -34,7 +42,7 @@ const SESSIONS: (&str, &[&str]) = (
     ],
 );
 const PROCESSES: (&str, &[&str]) = (
-    "signicat-assure",
+    "signicat",
     &[
         r#"{"dossierId":"d","processId":"p","status":"rejected"}"#,
         r#"{"dossierId":"d","processId":"p","status":"accepted"}"#,
@@ -81,7 +89,7 @@ impl EventStore for Table {
     }
 }
 
-/// Rows that fail, and that another publisher writes meanwhile.
+/// Rows and claims that fail, and that another publisher writes meanwhile.
 struct Rows<'a> {
     kept: MemoryCourses,
     tape: &'a Tape,
@@ -108,7 +116,11 @@ impl Courses for Rows<'_> {
                 // It decides about another event, writes the row, and crashes before or after it sends the message.
                 let other = &self.events[usize::from(self.tape.next(u8::MAX)) % self.events.len()];
                 let mut theirs = self.kept.read(std::slice::from_ref(key)).await?.remove(0);
-                let decided = theirs.decide(other, now());
+                let mut reused = Vec::new();
+                for (place, claim) in (0..).zip(other.claims()) {
+                    reused.extend((self.kept.claim(&claim).await?.holder != claim.holder).then_some(place));
+                }
+                let decided = theirs.decide_without(other, &reused, now());
                 if CourseKey::of(other) == *key && decided.is_new {
                     assert_eq!(self.kept.write(key, &theirs).await?, Written::Kept);
                     let sent = decided.published.filter(|_| self.tape.next(2) == 1);
@@ -123,6 +135,27 @@ impl Courses for Rows<'_> {
 
     async fn of_verification(&self, provider: &str, subject: &str) -> Result<Vec<(String, Course)>, StoreError> {
         self.kept.of_verification(provider, subject).await
+    }
+}
+
+impl Proofs for Rows<'_> {
+    async fn claim(&self, claim: &Claim) -> Result<Claim, StoreError> {
+        match self.tape.next(12) {
+            11 => return Err(StoreError("not done".into())),
+            10 => {
+                let _ = self.kept.claim(claim).await;
+                return Err(StoreError("done, but the answer is lost".into()));
+            }
+            9 => {
+                // Another publisher claims the proofs of another event, and crashes before it decides.
+                let other = &self.events[usize::from(self.tape.next(u8::MAX)) % self.events.len()];
+                for theirs in other.claims() {
+                    self.kept.claim(&theirs).await?;
+                }
+            }
+            _ => {}
+        }
+        self.kept.claim(claim).await
     }
 }
 
@@ -200,7 +233,7 @@ fn callbacks() -> impl Strategy<Value = Vec<Callback>> {
 }
 
 /// Publishes all that got into the table, however often that takes, and returns what the queue accepted, in its order.
-fn publish(runtime: &Runtime, events: &[StoredEvent], tape: &Tape) -> (Vec<Value>, BTreeMap<CourseKey, Course>) {
+fn publish(runtime: &Runtime, events: &[StoredEvent], tape: &Tape) -> (Vec<Value>, MemoryCourses) {
     let accepted = Mutex::default();
     let rows = Rows { kept: MemoryCourses::default(), tape, events, accepted: &accepted };
     let publisher = Publisher {
@@ -225,8 +258,25 @@ fn publish(runtime: &Runtime, events: &[StoredEvent], tape: &Tape) -> (Vec<Value
             runtime.block_on(publisher.publish(vec![record(old)], now()));
         }
     }
-    let rows = publisher.courses.kept.all();
+    let rows = publisher.courses.kept;
     (accepted.into_inner().unwrap(), rows)
+}
+
+/// Decides about all events in the order of receipt, as `callbacks rebuild` does, with no rows but these claims.
+fn rebuild(runtime: &Runtime, events: &[StoredEvent], claims: &BTreeMap<String, Claim>) -> BTreeMap<CourseKey, Course> {
+    let (courses, accepted, tape) = (MemoryCourses::default(), Mutex::default(), Tape(Mutex::default()));
+    for claim in claims.values() {
+        runtime.block_on(courses.claim(claim)).unwrap();
+    }
+    let queue = || Queue { tape: &tape, accepted: &accepted };
+    let (verifications, deliveries, detail) = (queue(), queue(), MessageDetail::Reference);
+    let publisher = Publisher { courses, verifications, deliveries, quarantine: NoQuarantine, detail };
+    let mut in_time: Vec<&StoredEvent> = events.iter().collect();
+    in_time.sort_by_key(|event| event.received_at);
+    for page in in_time.chunks(3) {
+        assert!(runtime.block_on(publisher.decide(page, now())).iter().all(Result::is_ok));
+    }
+    publisher.courses.all()
 }
 
 /// The truth, of one track: by time, without what says the same as the one before, by the provider's policy. And how many
@@ -274,6 +324,176 @@ fn without_decisions(course: &Course) -> Course {
     course
 }
 
+/// The codes that wallets present their credentials under, with their states. Two are of one verification.
+const CODES: [(&str, &str); 3] = [("code-1", "one"), ("code-2", "another"), ("code-3", "another")];
+
+/// The `verification_id` of each token that there is. Two have the same, and one has none.
+const VERIFICATION_IDS: [Option<&str>; 5] = [Some("a"), Some("b"), Some("a"), None, Some("c")];
+
+static TOKENS: LazyLock<Vec<String>> = LazyLock::new(|| {
+    let token = |(n, id): (usize, &Option<&str>)| {
+        let claims = json!({ "iss": ISSUER.issuer, "verification_id": id, "vp_token": format!("presentation {n}") });
+        ISSUER.key.sign(&claims).unwrap()
+    };
+    VERIFICATION_IDS.iter().enumerate().map(token).collect()
+});
+
+/// What a wallet presents in one callback.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Presentation {
+    code: usize,
+    /// The token for each template, if there is one.
+    tokens: [Option<usize>; 2],
+    /// How many milliseconds after the callback before.
+    after: u8,
+    /// How many others overtake it on its way into the table.
+    delay: u8,
+}
+
+/// Some credential: the code and the template it was presented under.
+type Credential = (usize, usize);
+
+fn presentations() -> impl Strategy<Value = Vec<Presentation>> {
+    let token = || prop_oneof![1 => Just(None), 3 => (0..VERIFICATION_IDS.len()).prop_map(Some)];
+    let presentation = (0..CODES.len(), [token(), token()], 0_u8..3, prop_oneof![3 => Just(0_u8), 1 => 1_u8..8])
+        .prop_map(|(code, tokens, after, delay)| Presentation { code, tokens, after, delay });
+    vec(presentation, 1..10)
+}
+
+impl Presentation {
+    fn body(&self) -> String {
+        let (code, state) = CODES[self.code];
+        let credential = |token: &Option<usize>| match token {
+            Some(token) => json!({ "token": TOKENS[*token], "status": "COMPLETED" }),
+            None => json!({ "status": "FAILED" }),
+        };
+        let credentials = self.tokens.each_ref().map(credential);
+        let tokens: BTreeMap<String, &Value> =
+            credentials.iter().enumerate().map(|(n, c)| (n.to_string(), c)).collect();
+        json!({ "code": code, "state": state, "tokens": tokens }).to_string()
+    }
+}
+
+/// The events of presentations, in the order in which they get into the table, with what each presents.
+fn presented(runtime: &Runtime, presentations: &[Presentation]) -> (Vec<StoredEvent>, BTreeMap<String, Presentation>) {
+    let pinned = PinnedIssuer {
+        issuer: ISSUER.issuer.clone(),
+        jwks_url: ISSUER.jwks_url.clone(),
+        algorithms: vec![jsonwebtoken::Algorithm::EdDSA],
+        audience: None,
+    };
+    let issuers = TrustedIssuers::new(vec![(pinned, Cached::new(IssuersKeys, Duration::from_secs(1)))]).unwrap();
+    let expectations = MemoryExpectations::default();
+    for (code, state) in CODES {
+        let expectation = Expectation::new(code, Purpose::Verification, Subject::new(state).unwrap(), local_time());
+        let expectation = expectation.with_state(Some(state.to_owned())).unwrap();
+        runtime.block_on(expectations.register(&expectation, local_time())).unwrap();
+    }
+    let provider = WalletVerification::new(expectations, issuers);
+    let (mut time, mut arrivals, mut of_events) = (local_time(), Vec::new(), BTreeMap::new());
+    for (place, presentation) in presentations.iter().enumerate() {
+        time += SignedDuration::from_millis(presentation.after.into());
+        let table = Table::default();
+        runtime.block_on(model::receive(&provider, &table, &Request::new(presentation.body()), time)).unwrap();
+        let event = table.0.into_inner().unwrap().remove(0);
+        of_events.insert(event.id.clone(), presentation.clone());
+        arrivals.push((place + usize::from(presentation.delay), event));
+    }
+    arrivals.sort_by_key(|(arrival, _)| *arrival);
+    let mut events: Vec<StoredEvent> = Vec::new();
+    for (_, event) in arrivals {
+        if events.iter().all(|other| other.id != event.id) {
+            events.push(event);
+        }
+    }
+    (events, of_events)
+}
+
+/// Which credentials messages approve by each token, and by each `verification_id`.
+fn approved(messages: &[Value], of_events: &BTreeMap<String, Presentation>) -> BTreeMap<String, BTreeSet<Credential>> {
+    let mut approved = BTreeMap::<String, BTreeSet<Credential>>::new();
+    for message in messages {
+        let presentation = &of_events[message["id"].as_str().unwrap()];
+        for (template, token) in presentation.tokens.iter().enumerate() {
+            let verdict = &message["data"]["details"]["credentials"][template.to_string()]["verdict"];
+            // The verdict on all of them is no better than that on each.
+            assert!(verdict == "approved" || message["outcome"] != "approved", "{message}");
+            if verdict == "approved" {
+                let token = token.unwrap();
+                let by_id = VERIFICATION_IDS[token].map(|id| format!("verification_id {id}"));
+                for by in by_id.into_iter().chain([format!("token {token}")]) {
+                    approved.entry(by).or_default().insert((presentation.code, template));
+                }
+            }
+        }
+    }
+    approved
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1500, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_wallets_present_a_token_stands_for_one_credential(
+        presentations in presentations(),
+        faults in vec(any::<u8>(), 0..80),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let (events, of_events) = presented(&runtime, &presentations);
+        let tape = Tape(Mutex::new(faults.into()));
+        let (messages, rows) = publish(&runtime, &events, &tape);
+        let (claims, rows) = (rows.claims(), rows.all());
+
+        let approved_by = approved(&messages, &of_events);
+        prop_assert!(approved_by.values().all(|credentials| credentials.len() == 1), "{:?}", approved_by);
+        let mut by_id: BTreeMap<&str, &Value> = BTreeMap::new();
+        for message in &messages {
+            let id = message["id"].as_str().unwrap();
+            prop_assert_eq!(*by_id.entry(id).or_insert(message), message, "one id with two bodies");
+        }
+
+        // What an event says for itself counts if the first claim of each of its proofs is for it.
+        let is_own = |claim: Claim| claims[&claim.proof].holder == claim.holder;
+        let trusted = |event: &StoredEvent| match event.outcome {
+            Outcome::Approved if !event.claims().all(is_own) => Outcome::Review,
+            own => own,
+        };
+        let mut tracks: BTreeMap<CourseKey, Vec<StoredEvent>> = BTreeMap::new();
+        for event in &events {
+            tracks.entry(CourseKey::of(event)).or_default().push(StoredEvent { outcome: trusted(event), ..event.clone() });
+        }
+        let rebuilt = rebuild(&runtime, &events, &claims);
+        prop_assert!(rows.keys().eq(tracks.keys()) && rebuilt.keys().eq(tracks.keys()));
+        for (key, events) in &tracks {
+            let (stands, _, conflict) = truth(events);
+            for rows in [&rows, &rebuilt] {
+                let standing = rows[key].standing(now());
+                prop_assert_eq!((standing.outcome, standing.conflict), (stands, conflict));
+            }
+            let of_track: Vec<Value> =
+                messages.iter().filter(|message| message["subject"] == key.subject.as_str()).cloned().collect();
+            prop_assert_eq!(heard(&of_track, &tape), stands, "what consumers hear last");
+        }
+        for message in &messages {
+            let event = events.iter().find(|event| event.id == message["id"].as_str().unwrap()).unwrap();
+            let own = message["data"].get("reported_outcome").unwrap_or(&message["outcome"]);
+            prop_assert_eq!(own, &json!(event.outcome), "{:?}", message);
+        }
+
+        // If all rows and claims are lost, others may be approved, but no more.
+        let standings = rebuild(&runtime, &events, &BTreeMap::new());
+        let decided = standings.values().flat_map(|row| &row.decisions);
+        let messages: Vec<Value> = decided
+            .filter_map(|decision| {
+                let event = events.iter().find(|event| event.id == decision.id)?;
+                Some(json!(Message::new(event, decision.published.as_ref()?, MessageDetail::Reference)))
+            })
+            .collect();
+        let approved_by = approved(&messages, &of_events);
+        prop_assert!(approved_by.values().all(|credentials| credentials.len() == 1), "{:?}", approved_by);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 3000, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -288,6 +508,7 @@ proptest! {
         let tape = Tape(Mutex::new(faults.into()));
         let (messages, rows) = publish(&runtime, &events, &tape);
 
+        let rows = rows.all();
         // All callbacks are about one track of one verification: the unrecognized ones too.
         prop_assert_eq!(rows.len(), 1);
         let (key, row) = rows.first_key_value().unwrap();

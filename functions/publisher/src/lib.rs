@@ -5,14 +5,18 @@
 //! again word for word. So a crash at any point, a batch that comes again, or a second publisher beside this one never
 //! lose a message, and never send two different ones under one id. Delivery is at least once.
 //!
+//! Before it decides, the publisher claims the proofs of an event, such as a wallet's tokens. The first claim of a proof
+//! counts, and stays. So a crash between a claim and a row, and two publishers at once, change nothing. What rests on a
+//! proof that is claimed for something else is not trusted.
+//!
 //! Within a track, a later message is never sent before an earlier one was accepted, even if half of a batch fails.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use model::{
-    Course, CourseKey, Courses, Message, MessageDetail, MessageQueue, NotSent, Published, StoreError, StoredEvent,
-    Timestamp, Written,
+    Claim, Course, CourseKey, Courses, Message, MessageDetail, MessageQueue, NotSent, Proofs, Published, StoreError,
+    StoredEvent, Timestamp, Written,
 };
 use runtime::{Quarantine, Record, chain, telemetry};
 use tracing::{error, info, warn};
@@ -20,7 +24,7 @@ use tracing::{error, info, warn};
 /// Where decisions are kept, where messages go, and what they carry.
 #[derive(Debug)]
 pub struct Publisher<C, Q, U> {
-    /// The courses of all tracks.
+    /// The courses of all tracks, and what proofs stand for.
     pub courses: C,
     /// The FIFO queue for verdicts, and for everything else that is no delivery.
     pub verifications: Q,
@@ -32,15 +36,25 @@ pub struct Publisher<C, Q, U> {
     pub detail: MessageDetail,
 }
 
-/// It could not be decided what to publish of an event, because its row could not be read or written.
+/// It could not be decided what to publish of an event: a proof could not be claimed, or a row could not be read or
+/// written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("failed to decide what to publish")]
 pub struct Undecided;
 
+/// Which proofs of an event are claimed for something else.
+#[derive(Debug, Clone, Default)]
+struct Reused {
+    /// Their places among the event's proofs.
+    places: Vec<u16>,
+    /// The events that claimed them.
+    claimed_by: BTreeSet<String>,
+}
+
 /// How often a row is read again after somebody else wrote it. Publishers of one track meet only after a redrive.
 const MAX_ATTEMPTS: usize = 5;
 
-impl<C: Courses, Q: MessageQueue, U: Quarantine> Publisher<C, Q, U> {
+impl<C: Courses + Proofs, Q: MessageQueue, U: Quarantine> Publisher<C, Q, U> {
     /// Publishes a batch of inserts, and returns the sequence numbers of those that have to come again.
     ///
     /// A record that this version cannot read is set aside: trying again would not make it readable, and would hold up
@@ -87,7 +101,8 @@ impl<C: Courses, Q: MessageQueue, U: Quarantine> Publisher<C, Q, U> {
         if keys.is_empty() {
             return decided;
         }
-        let courses = match self.courses.read(&keys).await {
+        let (courses, reused) = join(self.courses.read(&keys), self.claim(events)).await;
+        let courses = match courses {
             Ok(courses) => courses,
             Err(failure) => {
                 warn!(error = chain(&failure), "failed to read rows");
@@ -95,8 +110,12 @@ impl<C: Courses, Q: MessageQueue, U: Quarantine> Publisher<C, Q, U> {
             }
         };
         let of_tracks = tracks.values().zip(&keys).zip(courses).map(async |((places, key), course)| {
-            let events: Vec<&StoredEvent> = places.iter().filter_map(|place| events.get(*place).copied()).collect();
-            (places, self.decide_track(key, course, &events, now).await)
+            let with_reused = |place: &usize| Some((*events.get(*place)?, reused.get(*place)?.as_ref()?));
+            // If the proofs of one could not be claimed, those that follow it on its track wait too.
+            match places.iter().map(with_reused).collect::<Option<Vec<_>>>() {
+                Some(events) => (places, self.decide_track(key, course, &events, now).await),
+                None => (places, Ok(Vec::new())),
+            }
         });
         for (places, of_track) in join_all(of_tracks).await {
             match of_track {
@@ -113,23 +132,56 @@ impl<C: Courses, Q: MessageQueue, U: Quarantine> Publisher<C, Q, U> {
         decided
     }
 
+    /// Claims the proofs of events, each for the first event that has it. Returns for each event which of them are claimed for
+    /// something else; nothing if one could not be claimed.
+    async fn claim(&self, events: &[&StoredEvent]) -> Vec<Option<Reused>> {
+        let claims: Vec<Vec<Claim>> = events.iter().map(|event| event.claims().collect()).collect();
+        let mut first: BTreeMap<&str, &Claim> = BTreeMap::new();
+        for claim in claims.iter().flatten() {
+            first.entry(&claim.proof).or_insert(claim);
+        }
+        let claimed = first.into_iter().map(async |(proof, claim)| match self.courses.claim(claim).await {
+            Ok(claim) => Some((proof, claim)),
+            Err(failure) => {
+                warn!(error = chain(&failure), "failed to claim a proof");
+                None
+            }
+        });
+        let claimed: BTreeMap<&str, Claim> = join_all(claimed).await.into_iter().flatten().collect();
+        let reused = |claims: &Vec<Claim>| {
+            let mut reused = Reused::default();
+            for (place, claim) in (0..).zip(claims) {
+                let counts = claimed.get(claim.proof.as_str())?;
+                if counts.holder != claim.holder {
+                    reused.places.push(place);
+                    reused.claimed_by.insert(counts.event_id.clone());
+                }
+            }
+            Some(reused)
+        };
+        claims.iter().map(reused).collect()
+    }
+
     /// Decides about the events of one track, with one write at most.
     async fn decide_track(
         &self,
         key: &CourseKey,
         mut course: Course,
-        events: &[&StoredEvent],
+        events: &[(&StoredEvent, &Reused)],
         now: Timestamp,
     ) -> Result<Vec<Option<Published>>, StoreError> {
         for _ in 0..MAX_ATTEMPTS {
             let mut next = course.clone();
-            let decided: Vec<_> = events.iter().map(|event| next.decide(event, now)).collect();
+            let decide = |(event, reused): &(&StoredEvent, &Reused)| next.decide_without(event, &reused.places, now);
+            let decided: Vec<_> = events.iter().map(decide).collect();
             if decided.iter().all(|decided| !decided.is_new) {
                 return Ok(decided.into_iter().map(|decided| decided.published).collect());
             }
             match self.courses.write(key, &next).await? {
                 Written::Kept => {
-                    for (decided, event) in decided.iter().zip(events).filter(|(decided, _)| decided.is_new) {
+                    let new = decided.iter().zip(events).filter(|(decided, _)| decided.is_new);
+                    for (decided, (event, reused)) in new {
+                        log_reuse(event, reused);
                         log_decision(event, decided.published.as_ref(), now);
                     }
                     return Ok(decided.into_iter().map(|decided| decided.published).collect());
@@ -163,8 +215,22 @@ impl<C: Courses, Q: MessageQueue, U: Quarantine> Publisher<C, Q, U> {
     }
 }
 
+/// Logs and counts what is not trusted because its proof is claimed for something else, and says whose proof it is.
+fn log_reuse(event: &StoredEvent, Reused { places, claimed_by }: &Reused) {
+    for reason in event.reasons_without(places).into_iter().skip(event.reasons.len()) {
+        warn!(event.id = event.id, event.kind = event.kind, reason, "token not trusted");
+        telemetry::untrusted_token();
+    }
+    for id in claimed_by {
+        warn!(event.id = id, "another event presented a token of this one");
+    }
+}
+
 fn log_decision(event: &StoredEvent, published: Option<&Published>, now: Timestamp) {
     let (id, kind) = (&event.id, &event.kind);
+    if published.is_some_and(|published| published.late) {
+        info!(event.id = id, event.kind = kind, "late");
+    }
     match published {
         Some(Published { conflict: true, outcome, .. }) => {
             warn!(event.id = id, event.kind = kind, event.outcome = outcome.as_str(), "final verdicts contradict");
@@ -193,13 +259,12 @@ async fn send<Q: MessageQueue>(queue: &Q, mut waiting: Vec<(String, Message)>, n
             let (id, kind) = (&message.id, &message.event_type);
             match result {
                 Ok(()) => {
-                    info!(event.id = id, message.r#type = kind, "published");
                     let age = now.duration_since(message.data.received_at).try_into().unwrap_or_default();
-                    telemetry::published(&message.data.provider, message.kind(), age);
+                    telemetry::published(id, age);
                 }
                 Err(not_sent) => {
                     warn!(event.id = id, message.r#type = kind, error = %not_sent, "not published");
-                    telemetry::not_published(&message.data.provider);
+                    telemetry::not_published();
                     failed.push(sequence_number);
                     held_up.insert(track(&message));
                 }
@@ -232,7 +297,7 @@ fn track(message: &Message) -> (String, String, String) {
 mod tests {
     use std::sync::Mutex;
 
-    use model::MemoryCourses;
+    use model::{MemoryCourses, Proof};
     use runtime::{Error, Unreadable};
 
     use super::*;
@@ -243,6 +308,8 @@ mod tests {
         refuses: Vec<&'static str>,
         answers_nothing: bool,
         calls: Mutex<Vec<Vec<String>>>,
+        /// What each accepted message says.
+        said: Mutex<Vec<String>>,
     }
 
     impl MessageQueue for Queue {
@@ -254,11 +321,19 @@ mod tests {
             let accepts = |message: &&Message| !self.refuses.contains(&message.id.as_str());
             let accepted = batch.iter().filter(accepts).map(|message| message.id.clone()).collect();
             self.calls.lock().unwrap().push(accepted);
+            self.said.lock().unwrap().extend(batch.iter().filter(accepts).map(said));
             batch
                 .iter()
                 .map(|message| accepts(&message).then_some(()).ok_or_else(|| NotSent("refused".to_owned())))
                 .collect()
         }
+    }
+
+    /// A message in short, such as `id review of approved: reason`.
+    fn said(message: &Message) -> String {
+        let own = message.data.reported_outcome.map(|own| format!(" of {}", own.as_str())).unwrap_or_default();
+        let reasons: String = message.data.reasons.iter().map(|reason| format!(": {reason}")).collect();
+        format!("{} {}{own}{reasons}", message.id, message.outcome.as_str())
     }
 
     /// A quarantine that keeps ids, unless it is closed.
@@ -290,7 +365,7 @@ mod tests {
         Record { sequence_number: id.to_owned(), event: Ok(event) }
     }
 
-    fn publisher<C: Courses>(courses: C, verifications: Queue) -> Publisher<C, Queue, Aside> {
+    fn publisher<C: Courses + Proofs>(courses: C, verifications: Queue) -> Publisher<C, Queue, Aside> {
         let (deliveries, quarantine) = (Queue::default(), Aside::default());
         Publisher { courses, verifications, deliveries, quarantine, detail: MessageDetail::Reference }
     }
@@ -393,6 +468,9 @@ mod tests {
         overtaken: Mutex<usize>,
         reads: Mutex<usize>,
         writes: Mutex<usize>,
+        fail_to_claim: Mutex<Option<&'static str>>,
+        /// The proofs that were claimed.
+        claims: Mutex<Vec<String>>,
     }
 
     impl Courses for Rows {
@@ -415,6 +493,16 @@ mod tests {
 
         async fn of_verification(&self, _: &str, _: &str) -> Result<Vec<(String, Course)>, StoreError> {
             Ok(Vec::new())
+        }
+    }
+
+    impl Proofs for Rows {
+        async fn claim(&self, claim: &Claim) -> Result<Claim, StoreError> {
+            self.claims.lock().unwrap().push(claim.proof.clone());
+            if *self.fail_to_claim.lock().unwrap() == Some(claim.proof.as_str()) {
+                return Err(StoreError("gone".into()));
+            }
+            self.kept.claim(claim).await
         }
     }
 
@@ -454,6 +542,78 @@ mod tests {
         assert_eq!(publish_ten(Rows { overtaken: Mutex::new(3), ..Rows::default() }), (0, 4, 13, 1));
         let (failed, ..) = publish_ten(Rows { overtaken: Mutex::new(1000), ..Rows::default() });
         assert_eq!(failed, 10);
+    }
+
+    /// The record of an event that rests on these proofs, each for a detail of its own.
+    fn resting_on(id: &str, proofs: &[&str]) -> Record {
+        let Record { sequence_number, event } = record(id);
+        let proof =
+            |(n, id): (usize, &&str)| Proof { what: "token".to_owned(), id: (*id).to_owned(), detail: format!("/{n}") };
+        let proofs = proofs.iter().enumerate().map(proof).collect();
+        Record { sequence_number, event: event.map(|event| StoredEvent { proofs, ..event }) }
+    }
+
+    /// Publishes batches one after the other, and returns of each what was said and which records failed.
+    fn publish_batches(publisher: &Publisher<Rows, Queue, Aside>, batches: Vec<Vec<Record>>) -> Vec<[Vec<String>; 2]> {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let publish = |batch| {
+            let failed = runtime.block_on(publisher.publish(batch, Timestamp::UNIX_EPOCH));
+            [std::mem::take(&mut *publisher.verifications.said.lock().unwrap()), failed]
+        };
+        batches.into_iter().map(publish).collect()
+    }
+
+    fn texts(texts: &[&str]) -> Vec<String> {
+        texts.iter().map(|&text| text.to_owned()).collect()
+    }
+
+    #[test]
+    fn of_two_events_that_rest_on_one_proof_the_first_is_approved_and_the_other_is_for_a_human() {
+        let (one, other) = (|| resting_on("a-1", &["p"]), || resting_on("b-1", &["q", "p"]));
+        let said = publish_batches(&publisher(Rows::default(), Queue::default()), vec![vec![one(), other()]]);
+        assert_eq!(said, [[texts(&["a-1 approved", "b-1 review of approved: token_reused"]), vec![]]]);
+        // In the other order, and whatever comes again says the same.
+        let batches = vec![vec![other(), one()], vec![one(), other()], vec![one()], vec![other()]];
+        let said = publish_batches(&publisher(Rows::default(), Queue::default()), batches);
+        let said: Vec<Vec<String>> = said.into_iter().map(|[said, _]| said).collect();
+        let (approved, for_a_human) = ("b-1 approved", "a-1 review of approved: token_reused");
+        assert_eq!(
+            said,
+            [
+                texts(&[approved, for_a_human]),
+                texts(&[for_a_human, approved]),
+                texts(&[for_a_human]),
+                texts(&[approved])
+            ]
+        );
+    }
+
+    #[test]
+    fn the_same_verification_may_rest_on_its_proof_again() {
+        let batches = ["a-1", "a-2", "a-1"].map(|id| vec![resting_on(id, &["p"])]).into();
+        let said = publish_batches(&publisher(Rows::default(), Queue::default()), batches);
+        assert_eq!(said, ["a-1 approved", "a-2 approved", "a-1 approved"].map(|said| [texts(&[said]), vec![]]));
+    }
+
+    #[test]
+    fn without_a_claim_its_track_waits_and_the_others_go_on() {
+        let publisher = publisher(Rows::default(), Queue::default());
+        let batch = || vec![record("a-1"), resting_on("a-2", &["q", "p"]), record("b"), resting_on("c", &["r"])];
+        *publisher.courses.fail_to_claim.lock().unwrap() = Some("p");
+        let said = publish_batches(&publisher, vec![batch()]);
+        assert_eq!(said, [[texts(&["b approved", "c approved"]), texts(&["a-1", "a-2"])]]);
+        *publisher.courses.fail_to_claim.lock().unwrap() = None;
+        let said = publish_batches(&publisher, vec![batch()]);
+        assert_eq!(said, [[texts(&["a-1 approved", "b approved", "c approved", "a-2 approved"]), vec![]]]);
+    }
+
+    #[test]
+    fn each_proof_is_claimed_once_in_a_batch_and_none_where_there_are_none() {
+        let publisher = publisher(Rows::default(), Queue::default());
+        publish_batches(&publisher, vec![vec![record("a"), record("b")]]);
+        assert_eq!(*publisher.courses.claims.lock().unwrap(), texts(&[]));
+        publish_batches(&publisher, vec![vec![resting_on("a", &["p", "q"]), resting_on("b", &["p"])]]);
+        assert_eq!(*publisher.courses.claims.lock().unwrap(), ["p", "q"]);
     }
 
     #[test]

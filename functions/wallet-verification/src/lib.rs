@@ -4,6 +4,9 @@
 //! Follows the gateway's document "Services CallBack" (Namirial publishes the same API). A callback is known by a code that init returned, and that was
 //! announced here before for a verification (see functions/expectations). Its tokens are another matter: each is verified for itself, and one that is not trusted
 //! never counts as a verified claim.
+//!
+//! A token counts for one credential of one verification, and so does its `verification_id`. Here, one that is there for
+//! several credentials counts for none. The publisher finds out whether it was presented in another callback.
 
 pub mod issuers;
 pub mod keys;
@@ -11,13 +14,13 @@ pub mod kinds;
 pub mod payload;
 pub mod token;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use issuers::TrustedIssuers;
+use issuers::{Trusted, TrustedIssuers};
 use keys::{JwksUrl, KeySet};
 use kinds::{Verdict, Verification};
 use model::{
-    AuthError, Expectations, Identity, Outcome, Parsed, Provider, ProviderName, Purpose, Request, Timestamp,
+    AuthError, Expectations, Identity, Outcome, Parsed, Proof, Provider, ProviderName, Purpose, Request, Timestamp,
     Unrecognized, Verified, one_time_code, wire,
 };
 use payload::{Callback, Credential};
@@ -39,21 +42,27 @@ impl<E: Expectations, L: LookUp<Value = Arc<KeySet>>> WalletVerification<E, L> {
 
     /// What verifying the tokens of a callback came to, by their templates. Those of credentials that are not complete do not count.
     async fn verify_tokens(&self, callback: &Callback, now: Timestamp) -> Value {
-        let mut tokens = Map::new();
+        let mut presented = Vec::new();
         for (template, credential) in callback.credentials.iter().filter(|(_, credential)| credential.is_completed()) {
-            let verified = match credential.token.as_deref() {
+            let token = credential.token.as_deref();
+            let verified = match token {
                 Some(token) => self.issuers.verify(token, now).await,
                 None => Err(Untrusted::Missing),
             };
+            presented.push(Presented { template, token: token.unwrap_or_default(), verified });
+        }
+        distrust_reused(&mut presented);
+        let mut tokens = Map::new();
+        for Presented { template, verified, .. } in presented {
             let evidence = match verified {
                 Ok(trusted) => json!({ "trusted": trusted.to_evidence() }),
                 Err(untrusted) => {
-                    runtime::telemetry::untrusted_token(Self::NAME.as_str());
+                    runtime::telemetry::untrusted_token();
                     tracing::warn!(reason = untrusted.code(), "token not trusted");
                     json!({ "untrusted": untrusted.code() })
                 }
             };
-            tokens.insert(template.clone(), evidence);
+            tokens.insert(template.to_owned(), evidence);
         }
         tokens.into()
     }
@@ -123,9 +132,49 @@ fn read(verified: &Verified) -> Result<Parsed, Unrecognized> {
     let is_final = reasons.iter().all(|reason| reason != Untrusted::KeysUnavailable.code());
     let credentials = verdicts.into_iter().map(|(template, verdict)| (template.to_owned(), verdict)).collect();
 
-    let identity = identity(verified.code_sha256().unwrap_or_default(), &callback, tokens);
+    let digests = digests(&callback);
+    let identity = identity(verified.code_sha256().unwrap_or_default(), &callback, &digests, tokens);
+    let proofs = proofs(&digests, tokens);
     let details = Verification { credentials };
-    Ok(Parsed::new(&kinds::VERIFICATION, subject, identity, outcome, &details).because(reasons).with_final(is_final))
+    let parsed = Parsed::new(&kinds::VERIFICATION, subject, identity, outcome, &details);
+    Ok(parsed.because(reasons).with_final(is_final).resting_on(proofs))
+}
+
+/// A credential that is complete, as the gateway says, and what verifying its token came to.
+struct Presented<'a> {
+    template: &'a str,
+    token: &'a str,
+    verified: Result<Trusted, Untrusted>,
+}
+
+impl<'a> Presented<'a> {
+    /// The parts of the token that are signed, if it is trusted.
+    fn token(&self) -> Option<&'a str> {
+        self.verified.as_ref().ok().map(|_| token::signed_parts(self.token).0)
+    }
+
+    /// The issuer's reference of the verification, if the token is trusted.
+    fn verification_id(&self) -> Option<(String, String)> {
+        let trusted = self.verified.as_ref().ok()?;
+        Some((trusted.issuer.clone(), trusted.verification_id.clone()?))
+    }
+}
+
+/// Trusts no token that is there for several credentials, or has the `verification_id` of another. Nobody can tell which of
+/// the credentials it is for.
+fn distrust_reused(presented: &mut [Presented<'_>]) {
+    let (mut tokens, mut ids) = (BTreeMap::new(), BTreeMap::new());
+    for one in presented.iter() {
+        *tokens.entry(one.token()).or_insert(0) += 1;
+        *ids.entry(one.verification_id()).or_insert(0) += 1;
+    }
+    for one in presented {
+        if one.token().is_some_and(|token| tokens.get(&Some(token)) > Some(&1)) {
+            one.verified = Err(Untrusted::Reused);
+        } else if one.verification_id().is_some_and(|id| ids.get(&Some(id)) > Some(&1)) {
+            one.verified = Err(Untrusted::VerificationIdReused);
+        }
+    }
 }
 
 fn verdict(credential: &Credential, evidence: Option<&Value>) -> Verdict {
@@ -142,12 +191,50 @@ fn verdict(credential: &Credential, evidence: Option<&Value>) -> Verdict {
     }
 }
 
+/// The digests of a token: of the parts that are signed, and of all of it.
+struct Digests {
+    signed: Identity,
+    whole: Identity,
+}
+
+/// The digests of all tokens, by their templates.
+fn digests(callback: &Callback) -> BTreeMap<&str, Digests> {
+    let tokens =
+        callback.credentials.iter().filter_map(|(id, credential)| Some((id.as_str(), credential.token.as_deref()?)));
+    let digests = |(template, token)| {
+        let (signed, rest) = token::signed_parts(token);
+        let (signed, whole) = Identity::of_beginning_and_whole(signed, rest);
+        (template, Digests { signed, whole })
+    };
+    tokens.map(digests).collect()
+}
+
+/// What the credentials rest on whose tokens are trusted: the token, and the gateway's reference of the verification.
+fn proofs(digests: &BTreeMap<&str, Digests>, tokens: Option<&Value>) -> Vec<Proof> {
+    let mut proofs = Vec::new();
+    for (template, digests) in digests {
+        let Some(trusted) = tokens.and_then(|tokens| tokens.get(template)?.get("trusted")) else { continue };
+        let detail = ["credentials", template];
+        proofs.push(Proof::new("token", digests.signed, detail));
+        let text = |name: &str| trusted.get(name).and_then(Value::as_str);
+        if let (Some(issuer), Some(id)) = (text("issuer"), text("verification_id")) {
+            proofs.push(Proof::new("verification_id", Identity::of([Some(issuer), Some(id)]), detail));
+        }
+    }
+    proofs
+}
+
 /// The code, and of each credential the status and the token's digest. One that could not be verified for want of keys is not the same as
 /// when there are keys again: it may come to another verdict then.
-fn identity(code_sha256: &str, callback: &Callback, tokens: Option<&Value>) -> Identity {
+fn identity(
+    code_sha256: &str,
+    callback: &Callback,
+    digests: &BTreeMap<&str, Digests>,
+    tokens: Option<&Value>,
+) -> Identity {
     let mut fields = vec![Some(code_sha256.to_owned())];
-    for (template, Credential { token, status }) in &callback.credentials {
-        let digest = token.as_deref().map(model::Expectation::code_hash);
+    for (template, Credential { status, .. }) in &callback.credentials {
+        let digest = digests.get(template.as_str()).map(|digests| digests.whole.to_hex());
         let untrusted = tokens.and_then(|tokens| tokens.get(template)?.get("untrusted")?.as_str());
         let unavailable = untrusted.filter(|code| *code == Untrusted::KeysUnavailable.code());
         fields.extend([Some(template.clone()), status.clone(), digest, unavailable.map(str::to_owned)]);

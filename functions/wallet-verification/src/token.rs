@@ -51,6 +51,10 @@ pub enum Untrusted {
     NotYetValid,
     /// It is not for the audience that is pinned with its issuer.
     Audience,
+    /// The same token is there for another credential.
+    Reused,
+    /// A token for another credential has the same `verification_id`.
+    VerificationIdReused,
 }
 
 impl Untrusted {
@@ -74,6 +78,8 @@ impl Untrusted {
             Self::Expired => "token_expired",
             Self::NotYetValid => "token_not_yet_valid",
             Self::Audience => "token_audience",
+            Self::Reused => "token_reused",
+            Self::VerificationIdReused => "verification_id_reused",
         }
     }
 }
@@ -213,6 +219,13 @@ impl<'a> Token<'a> {
         };
         if is_for { Ok(()) } else { Err(Untrusted::Audience) }
     }
+}
+
+/// The parts of a token that are signed, and the rest: its signature, with the dot before it. Nothing in the signed parts can
+/// be spelled in another way without breaking the signature, but one token can have several valid signatures. So the signed
+/// parts say whether two tokens are the same.
+pub(crate) fn signed_parts(token: &str) -> (&str, &str) {
+    token.rfind('.').and_then(|dot| token.split_at_checked(dot)).unwrap_or((token, ""))
 }
 
 /// Decodes base64url in its one canonical spelling: no padding, no blanks, no stray bits.

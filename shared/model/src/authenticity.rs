@@ -23,6 +23,11 @@ const SUBJECT: &str = "subject";
 /// The evidence that has the templates that were announced with the code.
 const TEMPLATE_IDS: &str = "template_ids";
 
+/// The hash of a callback's code in its evidence, if it has one.
+pub(crate) fn code_sha256_of(evidence: &Details) -> Option<&str> {
+    evidence.get(CODE_SHA256).and_then(serde_json::Value::as_str)
+}
+
 /// How it was established that a callback comes from its provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -81,7 +86,7 @@ impl Verified {
     /// The hash of the callback's code, if it has one.
     #[must_use]
     pub fn code_sha256(&self) -> Option<&str> {
-        self.evidence.get(CODE_SHA256).and_then(serde_json::Value::as_str)
+        code_sha256_of(&self.evidence)
     }
 
     /// The subject that was announced with the callback's code, if it has one.

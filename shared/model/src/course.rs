@@ -108,12 +108,15 @@ pub struct Decision {
     pub id: String,
     /// Provider and kind.
     pub kind: String,
-    /// The callback's own verdict.
+    /// The callback's verdict: its own, or [`Outcome::Review`] for an approval whose proofs stand for something else.
     pub outcome: Outcome,
-    /// Whether that is final.
+    /// The callback's own verdict, if it is another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reported: Option<Outcome>,
+    /// Whether the verdict is final.
     #[serde(rename = "final", default, skip_serializing_if = "is_false")]
     pub is_final: bool,
-    /// The provider's codes for it, the first few.
+    /// The codes for it, the first few.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<String>,
     /// When the callback was received.
@@ -152,6 +155,9 @@ pub struct Published {
     /// The track has final verdicts that differ.
     #[serde(default, skip_serializing_if = "is_false")]
     pub conflict: bool,
+    /// Which of the event's [proofs](StoredEvent::proofs) stand for something else, by their place.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reused: Vec<u16>,
 }
 
 /// Where a track stands.
@@ -194,8 +200,13 @@ impl Course {
     pub const KEPT: usize = 32;
 
     /// Decides what to publish of this event, and remembers it. An event that is already known gets the decision it got
-    /// then.
+    /// then. All proofs of the event stand for what it says, or it has none.
     pub fn decide(&mut self, event: &StoredEvent, now: Timestamp) -> Decided {
+        self.decide_without(event, &[], now)
+    }
+
+    /// Decides the same of an event of which these proofs, by their place, stand for something else.
+    pub fn decide_without(&mut self, event: &StoredEvent, reused: &[u16], now: Timestamp) -> Decided {
         if let Some(known) = self.decisions.iter().find(|decision| decision.id == event.id) {
             return Decided { published: known.published.clone(), is_new: false };
         }
@@ -203,7 +214,7 @@ impl Course {
         if let Some(replaced) = &event.replaces {
             self.decisions.iter_mut().filter(|known| known.id == *replaced).for_each(|known| known.replaced = true);
         }
-        let mut decision = Decision::undecided(event);
+        let mut decision = Decision::undecided(event, reused);
         let published = if event.is_delivery() {
             self.is_to_be_delivered(&decision, now).then_some(Outcome::None).map(Published::plain)
         } else if self.is_repeat(&decision) {
@@ -213,7 +224,7 @@ impl Course {
         };
         decision.published = published.map(|published| {
             self.sequence = u64::try_from(now.as_millisecond()).unwrap_or_default().max(self.sequence + 1);
-            Published { sequence: self.sequence, ..published }
+            Published { sequence: self.sequence, reused: reused.to_vec(), ..published }
         });
         let published = decision.published.clone();
         self.remember(decision);
@@ -277,6 +288,7 @@ impl Course {
             repeated: others().any(|d| d.content() == new.content()),
             late,
             conflict: is_verdict && new.is_final && after.conflict,
+            reused: Vec::new(),
         }
     }
 
@@ -308,19 +320,27 @@ impl Decision {
     const MAX_REASONS: usize = 8;
 
     /// What a row remembers of an event.
-    fn undecided(event: &StoredEvent) -> Self {
+    fn undecided(event: &StoredEvent, reused: &[u16]) -> Self {
+        let outcome = event.outcome_without(reused);
         Self {
             id: event.id.clone(),
             kind: event.kind.clone(),
-            outcome: event.outcome,
+            outcome,
+            reported: Some(event.outcome).filter(|own| *own != outcome),
             is_final: event.is_final,
-            reasons: event.reasons.iter().take(Self::MAX_REASONS).cloned().collect(),
+            reasons: event.reasons_without(reused).into_iter().take(Self::MAX_REASONS).collect(),
             received_at: event.received_at,
             expires_at: event.expires_at,
             recipient: event.recipient.clone(),
             replaced: false,
             published: None,
         }
+    }
+
+    /// The callback's own verdict.
+    #[must_use]
+    pub fn own_outcome(&self) -> Outcome {
+        self.reported.unwrap_or(self.outcome)
     }
 
     /// What the callback says, as a digest.
@@ -352,7 +372,7 @@ impl Published {
 
     /// What a message says of an event that is just what it is.
     fn plain(outcome: Outcome) -> Self {
-        Self { outcome, sequence: 0, previous: None, repeated: false, late: false, conflict: false }
+        Self { outcome, sequence: 0, previous: None, repeated: false, late: false, conflict: false, reused: Vec::new() }
     }
 }
 

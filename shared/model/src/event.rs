@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::{Assurance, Kind, NoDetails, Part, Policy, Provider, ProviderName, Timestamp, Track, Verified};
+use crate::{Assurance, Kind, NoDetails, Part, Policy, Proof, Provider, ProviderName, Timestamp, Track, Verified};
 
 /// The verdict of a callback, in the same words for every provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -149,6 +149,19 @@ impl Identity {
         Self(Sha256::digest(body).into())
     }
 
+    /// The identities of the beginning of a text and of all of it, made in one pass.
+    #[must_use]
+    pub fn of_beginning_and_whole(beginning: &str, rest: &str) -> (Self, Self) {
+        let digest = Sha256::new_with_prefix(beginning);
+        (Self(digest.clone().finalize().into()), Self(digest.chain_update(rest).finalize().into()))
+    }
+
+    /// The digest as text: 64 lowercase hexadecimal digits.
+    #[must_use]
+    pub fn to_hex(&self) -> String {
+        hex(&self.0)
+    }
+
     /// The identity among those with other fields beside it.
     pub(crate) fn within<const N: usize>(&self, fields: [&str; N]) -> Self {
         let mut digest = Fields::new();
@@ -214,6 +227,8 @@ pub struct Parsed {
     pub delivery: bool,
     /// To whom that is to be delivered, as a digest.
     pub recipient: Option<Identity>,
+    /// What the verdict rests on, and may stand for nothing else.
+    pub proofs: Vec<Proof>,
 }
 
 impl Parsed {
@@ -240,6 +255,7 @@ impl Parsed {
             is_final: matches!(outcome, Outcome::Approved | Outcome::Rejected | Outcome::Failed),
             delivery: kind.is_delivery(),
             recipient: None,
+            proofs: Vec::new(),
         }
     }
 
@@ -262,10 +278,16 @@ impl Parsed {
         Self { recipient: Some(recipient), ..self }
     }
 
+    /// The same, with these proofs of its details. The publisher trusts a detail only if its proofs stand for nothing else.
+    #[must_use]
+    pub fn resting_on(self, proofs: Vec<Proof>) -> Self {
+        Self { proofs, ..self }
+    }
+
     /// The same, unless it says so much beside the verdict that its item in the table would be too large. It would be refused there for
     /// ever, so it is better kept as not understood.
     fn within_bounds(self) -> Result<Self, Unrecognized> {
-        match serde_json::to_vec(&(&self.details, &self.reasons)) {
+        match serde_json::to_vec(&(&self.details, &self.reasons, &self.proofs)) {
             Ok(json) if json.len() <= Self::MAX_BYTES_BESIDE_BODY => Ok(self),
             _ => {
                 let unrecognized = Unrecognized::new("too_large:details");
@@ -275,7 +297,7 @@ impl Parsed {
         }
     }
 
-    /// How much details and reasons may be, as JSON. With a body of 256 KB, and evidence of at most 64 KB, that leaves room in the 400 KB of an
+    /// How much details, reasons and proofs may be, as JSON. With a body of 256 KB, and evidence of at most 64 KB, that leaves room in the 400 KB of an
     /// item.
     const MAX_BYTES_BESIDE_BODY: usize = 48 * 1024;
 
@@ -349,6 +371,7 @@ pub struct Event {
     pub(crate) policy: Policy,
     pub(crate) is_final: bool,
     pub(crate) recipient: Option<Identity>,
+    pub(crate) proofs: Vec<Proof>,
     pub(crate) provider: ProviderName,
     pub(crate) source: &'static str,
     pub(crate) kind: String,
@@ -394,6 +417,7 @@ impl Event {
             policy: parsed.policy,
             is_final: parsed.is_final,
             recipient: parsed.recipient,
+            proofs: parsed.proofs,
             provider: P::NAME,
             source: P::SOURCE,
             kind,
@@ -483,6 +507,15 @@ mod tests {
         assert_ne!(Identity::of([None, Some("a")]), Identity::of([Some("a"), None]));
         assert_ne!(Identity::of([None]), Identity::of([Some("")]));
         assert_ne!(Identity::of([]), Identity::of([None]));
+    }
+
+    #[test]
+    fn the_beginning_and_the_whole_are_what_they_are_alone() {
+        let of = |text: &str| Identity::of_bytes(text.as_bytes());
+        assert_eq!(Identity::of_beginning_and_whole("header.claims", ".signature"), {
+            (of("header.claims"), of("header.claims.signature"))
+        });
+        assert_eq!(of("abc").to_hex(), crate::Expectation::code_hash("abc"));
     }
 
     #[test]

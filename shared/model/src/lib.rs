@@ -16,6 +16,7 @@ mod kind;
 mod message;
 mod outbox;
 mod pipeline;
+mod proof;
 mod provider;
 mod request;
 #[cfg(feature = "schema")]
@@ -36,6 +37,7 @@ pub use kind::{Kind, NoDetails};
 pub use message::{Message, MessageDetail};
 pub use outbox::{MessageQueue, NotSent};
 pub use pipeline::{Receipt, Rejection, receive};
+pub use proof::{Claim, Proof, Proofs};
 pub use provider::{Provider, ProviderName};
 pub use request::{Header, Request};
 pub use secret::{InvalidSecret, SecretPair, SecretSource, Unavailable};

@@ -169,7 +169,7 @@ impl Message {
             data: MessageData {
                 provider: event.provider.clone(),
                 track: event.track.clone(),
-                reasons: event.reasons.clone(),
+                reasons: event.reasons_without(&published.reused),
                 previous_outcome: published.previous,
                 reported_outcome: Some(event.outcome).filter(|own| *own != published.outcome),
                 repeated: published.repeated,
@@ -177,7 +177,7 @@ impl Message {
                 conflict: published.conflict,
                 received_at: event.received_at,
                 unrecognized: event.unrecognized.clone(),
-                details: event.details.clone(),
+                details: event.details_without(&published.reused),
                 payload,
                 payload_text,
             },

@@ -6,8 +6,8 @@ use std::{
 };
 
 use crate::{
-    Course, CourseKey, Courses, Event, Expectation, Expectations, Registered, Retention, StoredEvent, Timestamp,
-    Unavailable, Written,
+    Claim, Course, CourseKey, Courses, Event, Expectation, Expectations, Proofs, Registered, Retention, StoredEvent,
+    Timestamp, Unavailable, Written,
 };
 
 /// What became of an insert.
@@ -59,26 +59,42 @@ impl EventStore for MemoryStore {
     }
 }
 
-/// Courses in memory, for tests.
+/// Courses and proofs in memory, for tests.
 #[derive(Default)]
-pub struct MemoryCourses(Mutex<BTreeMap<CourseKey, Course>>);
+pub struct MemoryCourses {
+    courses: Mutex<BTreeMap<CourseKey, Course>>,
+    claims: Mutex<BTreeMap<String, Claim>>,
+}
 
 impl MemoryCourses {
-    /// All that is kept.
+    /// All courses that are kept.
     #[must_use]
     pub fn all(&self) -> BTreeMap<CourseKey, Course> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.courses.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The claim of each proof, by the proof's id.
+    #[must_use]
+    pub fn claims(&self) -> BTreeMap<String, Claim> {
+        self.claims.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Proofs for MemoryCourses {
+    async fn claim(&self, claim: &Claim) -> Result<Claim, StoreError> {
+        let mut claims = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(claims.entry(claim.proof.clone()).or_insert_with(|| claim.clone()).clone())
     }
 }
 
 impl Courses for MemoryCourses {
     async fn read(&self, keys: &[CourseKey]) -> Result<Vec<Course>, StoreError> {
-        let courses = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let courses = self.courses.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(keys.iter().map(|key| courses.get(key).cloned().unwrap_or_default()).collect())
     }
 
     async fn write(&self, key: &CourseKey, course: &Course) -> Result<Written, StoreError> {
-        let mut courses = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut courses = self.courses.lock().unwrap_or_else(PoisonError::into_inner);
         if courses.get(key).map_or(0, |kept| kept.version) != course.version {
             return Ok(Written::Overtaken);
         }

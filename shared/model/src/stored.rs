@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::{Assurance, Details, Event, EventId, Outcome, Policy, Provider, Timestamp, Verified};
+use crate::{Assurance, Details, Event, EventId, Outcome, Policy, Proof, Provider, Timestamp, Verified};
 
 /// An event as the events table holds it. Each field is an attribute of the same name.
 ///
@@ -63,6 +63,9 @@ pub struct StoredEvent {
     /// What the check of authenticity found out, by which it can be verified again (M); absent where there is nothing.
     #[serde(default, skip_serializing_if = "Details::is_empty")]
     pub evidence: Details,
+    /// What the verdict rests on, and may stand for nothing else (L of M); absent where there is nothing. See [`Proof`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub proofs: Vec<Proof>,
     /// The body as it came (B). Empty if it is in parts.
     #[serde(with = "serde_bytes")]
     pub body: Vec<u8>,
@@ -162,6 +165,7 @@ impl StoredEvent {
             traceparent: event.traceparent.clone(),
             details: event.details.clone(),
             evidence: event.evidence.clone(),
+            proofs: event.proofs.clone(),
             body: event.body.to_vec(),
             parts: None,
             day: format!("{}#{shard}", event.received_at.strftime("%Y-%m-%d")),

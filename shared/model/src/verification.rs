@@ -112,7 +112,7 @@ fn published<'a>(track: &'a str, course: &'a Course) -> impl Iterator<Item = Pub
             r#type: format!("verification.{}", decision.kind),
             track: track.to_owned(),
             outcome: published.outcome,
-            reported_outcome: Some(decision.outcome).filter(|own| *own != published.outcome),
+            reported_outcome: Some(decision.own_outcome()).filter(|own| *own != published.outcome),
             sequence: published.sequence_text(),
             received_at: decision.received_at,
             repeated: published.repeated,

@@ -6,16 +6,18 @@ use aws_sdk_dynamodb::{
     Client,
     error::SdkError,
     operation::update_item::UpdateItemError,
-    types::{AttributeValue, KeysAndAttributes},
+    types::{AttributeValue, KeysAndAttributes, ReturnValue},
 };
-use model::{Course, CourseKey, Courses, StoreError, Written};
+use model::{Claim, Course, CourseKey, Courses, Proofs, StoreError, Written};
 use serde::Deserialize;
 
 use crate::store::failed;
 
-/// Courses in DynamoDB, one row each: partition key `<provider>#<subject>`, sort key the track.
+/// Courses in DynamoDB, one row each: partition key `<provider>#<subject>`, sort key the track. Of a row, only the
+/// attributes `course`, `version` and `expires_at` are written here. It may have others.
 ///
-/// Only the attributes `course`, `version` and `expires_at` are written here. A row may have others.
+/// And claims, one item each: partition key `proof/<id>`, sort key what the proof is. They have no `expires_at`: a token that
+/// never expires stands for what it stood for when it was first presented.
 #[derive(Debug, Clone)]
 pub struct DynamoCourses {
     client: Client,
@@ -131,8 +133,35 @@ impl Courses for DynamoCourses {
     }
 }
 
+impl Proofs for DynamoCourses {
+    async fn claim(&self, claim: &Claim) -> Result<Claim, StoreError> {
+        let text = |text: &str| AttributeValue::S(text.to_owned());
+        let update = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .key("pk", AttributeValue::S(proof_partition(&claim.proof)))
+            .key("sk", text(&claim.what))
+            // What is there stays. So the first claim counts, whoever comes at the same time, and however often.
+            .update_expression(
+                "SET holder = if_not_exists(holder, :holder), event_id = if_not_exists(event_id, :event_id)",
+            )
+            .expression_attribute_values(":holder", text(&claim.holder))
+            .expression_attribute_values(":event_id", text(&claim.event_id))
+            .return_values(ReturnValue::AllNew);
+        let item = update.send().await.map_err(failed)?.attributes.unwrap_or_default();
+        let counts: Claim = serde_dynamo::from_item(item).map_err(failed)?;
+        Ok(Claim { proof: claim.proof.clone(), what: claim.what.clone(), ..counts })
+    }
+}
+
 fn number(number: impl std::fmt::Display) -> AttributeValue {
     AttributeValue::N(number.to_string())
+}
+
+/// Without a `#`, so that it is no verification's partition.
+fn proof_partition(id: &str) -> String {
+    format!("proof/{id}")
 }
 
 /// No provider's name has a `#`.

@@ -26,7 +26,7 @@ mod user_agent;
 
 pub use aws::Aws;
 pub use cached::{Cached, LookUp, Unusable};
-pub use config::InvalidConfig;
+pub use config::{InvalidConfig, networks};
 pub use courses::DynamoCourses;
 pub use expectations::DynamoExpectations;
 pub use http::{GatewayRequest, answer, come_again, now, respond, serve, serve_http};

@@ -58,6 +58,70 @@ fn said(event: &StoredEvent, published: Option<&Published>) -> String {
     text
 }
 
+/// An approval on a proof that stands for something else.
+fn on_anothers_proof(second: i64) -> StoredEvent {
+    let proof = crate::Proof { what: "token".to_owned(), id: "p".to_owned(), detail: "/credentials/1".to_owned() };
+    let details = json!({ "credentials": { "1": { "verdict": "approved" } } });
+    StoredEvent {
+        proofs: vec![proof],
+        details: serde_json::from_value(details).unwrap(),
+        policy: Policy::Contradicts,
+        ..event("a", second)
+    }
+}
+
+#[test]
+fn an_approval_on_anothers_proof_is_a_review_wherever_it_stands() {
+    let approved = |second| StoredEvent { policy: Policy::Contradicts, ..event("A", second) };
+    let now = Timestamp::from_second(500).unwrap();
+    for (arrivals, expected, stands) in [
+        (&["reused 1"][..], &["review (approved)"][..], Outcome::Review),
+        (&["A 1", "reused 2"], &["approved", "review! was approved (approved)"], Outcome::Review),
+        // It contradicts an approval, so that is none either.
+        (&["reused 1", "A 2"], &["review (approved)", "review! was review (approved)"], Outcome::Review),
+        (&["A 2", "reused 1"], &["approved", "review! was approved (approved)"], Outcome::Review),
+        (&["reused 1", "reused 2"], &["review (approved)", "-"], Outcome::Review),
+    ] {
+        let mut course = Course::default();
+        for (arrival, expected) in arrivals.iter().zip(expected) {
+            let (what, second) = arrival.split_once(' ').unwrap();
+            let second = second.parse().unwrap();
+            let (event, reused) =
+                if what == "A" { (approved(second), &[][..]) } else { (on_anothers_proof(second), &[0][..]) };
+            let published = course.decide_without(&event, reused, now).published;
+            assert_eq!(said(&event, published.as_ref()), *expected, "{arrivals:?}");
+            // Decided already, whatever is claimed now.
+            assert_eq!(course.decide_without(&event, &[], now).published, published);
+        }
+        assert_eq!(course.standing(now).outcome, stands, "{arrivals:?}");
+    }
+}
+
+#[test]
+fn a_row_and_its_message_say_what_an_approval_on_anothers_proof_says_itself() {
+    let (mut course, event) = (Course::default(), on_anothers_proof(1));
+    let published = course.decide_without(&event, &[0], event.received_at).published.unwrap();
+    let row: Course = serde_json::from_value(json!(course)).unwrap();
+    assert_eq!(row.decisions, course.decisions);
+
+    let message = crate::Message::new(&event, &published, crate::MessageDetail::Reference);
+    assert_eq!((message.outcome, message.own_outcome()), (Outcome::Review, Outcome::Approved));
+    assert_eq!(message.data.reasons, ["token_reused"]);
+    let untrusted = json!({ "credentials": { "1": { "verdict": "untrusted", "reason": "token_reused" } } });
+    assert_eq!(json!(message.data.details), untrusted);
+
+    let rows = [("kind".to_owned(), row)];
+    let answer = crate::Verification::new("example", "s", &rows, event.received_at).unwrap();
+    assert_eq!(
+        (answer.verifications[0].outcome, &*answer.verifications[0].reasons),
+        (Outcome::Review, &["token_reused".to_owned()][..])
+    );
+    assert_eq!(
+        (answer.events[0].outcome, answer.events[0].reported_outcome),
+        (Outcome::Review, Some(Outcome::Approved))
+    );
+}
+
 /// Checks what is published of callbacks such as `R1 A2`, in this order of arrival, and where the track stands then.
 #[track_caller]
 fn check(policy: Policy, arrivals: &str, expected: &[&str], stands: Outcome) {
