@@ -491,7 +491,9 @@ async fn large_wallet_callback(scene: &Scene, subject: &str) -> String {
     };
     assert_eq!(announce(http, stack, &stack.connect().await, &announcement).await.unwrap().0, 201);
     let issuer = Issuer::of(stack).unwrap();
-    let claims = json!({ "iss": issuer.issuer, "jwks_uri": issuer.jwks_url, "vp_token": "x".repeat(1_500_000) });
+    // With the subject: a token stands for one verification.
+    let vp_token = format!("{subject}{}", "x".repeat(1_500_000));
+    let claims = json!({ "iss": issuer.issuer, "jwks_uri": issuer.jwks_url, "vp_token": vp_token });
     let token = issuer.key.sign(&claims).unwrap();
     let kept = |code: &str| {
         format!(
