@@ -91,6 +91,7 @@ fn runbook() -> String {
 async fn every_alarm_has_a_section_in_the_runbook_and_every_section_its_alarms() {
     let stack = stack().await;
     let topic = &stack["AlarmTopic"]["Ref"];
+    let mut sections_named = BTreeMap::new();
     let alarms: BTreeSet<String> = of_type(&stack, "AWS::CloudWatch::Alarm")
         .into_iter()
         .map(|(id, alarm)| {
@@ -98,7 +99,12 @@ async fn every_alarm_has_a_section_in_the_runbook_and_every_section_its_alarms()
                 assert_eq!(alarm[property], json!([topic]), "{id}");
             }
             assert!(alarm["TreatMissingData"].is_string() && alarm["AlarmDescription"].is_string(), "{id}");
-            alarm["AlarmName"].as_str().unwrap().strip_prefix("verification-callbacks-").unwrap().to_owned()
+            let name = alarm["AlarmName"].as_str().unwrap().strip_prefix("verification-callbacks-").unwrap().to_owned();
+            let (_, rest) = alarm["AlarmDescription"].as_str().unwrap().split_once(" See docs/runbook.md#").unwrap();
+            let (section, command) = rest.split_once("; first: callbacks ").unwrap();
+            assert!(!command.is_empty(), "{id}");
+            sections_named.insert(name.clone(), section.to_owned());
+            name
         })
         .collect();
     let runbook = runbook();
@@ -110,10 +116,16 @@ async fn every_alarm_has_a_section_in_the_runbook_and_every_section_its_alarms()
         for part in ["**Means**:", "**See more**:", "**Do**:"] {
             assert!(text.contains(part), "{title} has no {part}");
         }
+        // As in the link to it.
+        let anchor = title.to_lowercase().replace(", ", "-");
         for name in title.split(", ") {
-            match name.strip_suffix("PROVIDER") {
-                Some(prefix) => described.extend(PROVIDERS.map(|provider| format!("{prefix}{provider}"))),
-                None => assert!(described.insert(name.to_owned()), "{name} is there twice"),
+            let names: Vec<String> = match name.strip_suffix("PROVIDER") {
+                Some(prefix) => PROVIDERS.iter().map(|provider| format!("{prefix}{provider}")).collect(),
+                None => vec![name.to_owned()],
+            };
+            for name in names {
+                assert_eq!(sections_named.get(&name), Some(&anchor), "{name}");
+                assert!(described.insert(name), "{title} is there twice");
             }
         }
     }
