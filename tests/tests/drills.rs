@@ -1,9 +1,10 @@
 //! The drills of docs/runbook.md, by the commands that stand there, on a local stack; and what the functions wrote into their logs meanwhile.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     num::NonZeroUsize,
     path::PathBuf,
+    process::Stdio,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -19,11 +20,16 @@ use cli::{
     local::{Folder, Lifetime, LocalStack},
     sample::Sample,
     stack::{Connections, Stack},
+    wallet::{Announcement, Issuer, announce},
 };
-use model::StoredEvent;
+use model::{Purpose, StoredEvent};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use reqwest::Client;
 use serde_json::{Value, json};
-use tests::{free_port, python};
+use tests::{Fault, Proxy, callbacks, callbacks_and_errors, callbacks_command, free_port, python};
 use tokio::process::Command;
 
 /// What the local stack is called in CloudFormation.
@@ -210,7 +216,7 @@ async fn a_secret_is_rotated_without_a_refusal_and_the_old_one_forgotten(site: &
 
     let secrets = &site.connections.secrets_manager;
     let listed = secrets.list_secrets().send().await.unwrap().secret_list.unwrap();
-    let arn = listed.iter().filter_map(|secret| secret.arn()).find(|arn| arn.contains("VerifyvaspSecret")).unwrap();
+    let arn = listed.iter().filter_map(|secret| secret.arn()).find(|arn| arn.contains("verifyvaspSecret")).unwrap();
     let value = async || {
         let value = secrets.get_secret_value().secret_id(arn).send().await.unwrap().secret_string.unwrap();
         serde_json::from_str::<Value>(&value).unwrap()
@@ -276,34 +282,231 @@ async fn deleted_events_are_put_back_from_a_restored_table_and_published(site: &
     for subject in ["restored-1", "restored-2"] {
         assert_eq!(site.report(secret, subject).await, 200);
     }
-    let sent = site.receive(2).await;
+    // Every byte there is: neither JSON nor UTF-8, and of another length if it were taken for text or for base64.
+    let noise: Vec<u8> = (0..=255).rev().cycle().take(1001).collect();
+    let request = site.http.post(site.stack.url("verifyvasp").unwrap()).bearer_auth(secret);
+    let request = request.header("content-type", "application/octet-stream").body(noise.clone());
+    assert_eq!(request.send().await.unwrap().status(), 200);
+    for subject in ["restored-large-1", "restored-large-2"] {
+        site.large_callback(subject).await;
+    }
+    let sent = site.receive(5).await;
+    let before = site.items(&site.stack.events_table).await;
+    let subject_of_noise = sent.iter().find(|message| message["data"]["unrecognized"] == "not_json").unwrap();
+    let subject_of_noise = subject_of_noise["subject"].as_str().unwrap().to_owned();
+    let body = |items: &Items, subject: &str| {
+        let event = items.values().find(|item| item["pk"].as_s().unwrap() == subject).unwrap();
+        event["body"].as_b().unwrap().as_ref().to_vec()
+    };
+    assert!(body(&before, &subject_of_noise) == noise);
     site.run("### Restore the table", 0).await;
 
     // What was in the table then and is not now comes back; what came after it stays, and so does what is there in both.
-    let dynamodb = &site.connections.dynamodb;
-    let table = &site.stack.events_table;
-    let count = async || dynamodb.scan().table_name(table).send().await.unwrap().count();
-    let before = count().await;
-    let lost = sent.iter().find(|message| message["subject"] == "restored-1").unwrap();
-    for (name, value) in [("sk", lost["id"].as_str().unwrap())] {
-        let delete = dynamodb.delete_item().table_name(table);
-        let delete = delete.key("pk", AttributeValue::S("restored-1".to_owned()));
-        delete.key(name, AttributeValue::S(value.to_owned())).send().await.unwrap();
+    let ids = |subject: &str| -> Vec<String> {
+        let of_subject = sent.iter().filter(|message| message["subject"] == subject);
+        of_subject.map(|message| message["id"].as_str().unwrap().to_owned()).collect()
+    };
+    let (large, halved) = (ids("restored-large-1").remove(0), ids("restored-large-2").remove(0));
+    let lost =
+        [("restored-1", ids("restored-1").remove(0)), (subject_of_noise.as_str(), ids(&subject_of_noise).remove(0))];
+    let mut lost: Vec<Key> = lost.map(|(subject, id)| (subject.to_owned(), id)).into();
+    lost.push(("restored-large-1".to_owned(), large.clone()));
+    lost.extend((0..3).map(|number| (format!("{large}#{number:03}"), "part".to_owned())));
+    // Of this one, only a part is gone.
+    lost.push((format!("{halved}#001"), "part".to_owned()));
+    for key in &lost {
+        assert!(before.contains_key(key), "{key:?}");
+        site.delete(&site.stack.events_table, key).await;
     }
+    // It is another one meanwhile, and stays so.
+    let changed = ("restored-2".to_owned(), ids("restored-2").remove(0));
+    let mut item = before[&changed].clone();
+    item.insert("traceparent".to_owned(), AttributeValue::S("changed".to_owned()));
+    site.put(&site.stack.events_table, &item).await;
+    // It would have been deleted, but in a restored table nothing expires.
+    let copy = format!("{}-restored", site.stack.events_table);
+    let mut expired = before[&lost[0]].clone();
+    expired.insert("sk".to_owned(), AttributeValue::S("e".repeat(64)));
+    expired.insert("expires_at".to_owned(), AttributeValue::N("1000000000".to_owned()));
+    site.put(&copy, &expired).await;
     assert_eq!(site.report(secret, "restored-3").await, 200);
     assert_eq!(site.receive(1).await[0]["subject"], "restored-3");
-    assert_eq!(count().await, before);
-    site.run("### Restore the table", 1).await;
-    assert_eq!(count().await, before + 1);
-    // It is published again; SQS drops what it got less than five minutes ago.
-    let published = async || {
-        let lines = site.lines().await;
-        lines.iter().filter(|line| line["message"] == "published" && line["event.id"] == lost["id"]).count()
+
+    let mut expected = before.clone();
+    expected.insert(changed, item);
+    let later = site.items(&site.stack.events_table).await;
+    expected.extend(later.into_iter().filter(|((subject, _), _)| subject == "restored-3"));
+    let said = site.run("### Restore the table", 1).await;
+    assert!(said.contains("3 events and 4 parts of bodies put back, "), "{said}");
+    let now = site.items(&site.stack.events_table).await;
+    assert_eq!(now.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>());
+    assert!(now == expected, "byte for byte");
+    // They are published again; SQS drops what it got less than five minutes ago.
+    for (_, id) in &lost[..3] {
+        site.until_published_twice(id).await;
+    }
+    let again: Value = site.callbacks(&["restore", "--from", &copy, "--json"]).await.1;
+    assert_eq!((&again["put_back"], &again["parts"], &again["expired"]), (&json!(0), &json!(0), &json!(1)));
+
+    what_stopped_halfway_goes_on(site, &copy, &lost[2..6]).await;
+    rows_are_put_back_before_their_events(site).await;
+}
+
+/// Every call fails after the first two parts of a body: its event is not there without the third.
+async fn what_stopped_halfway_goes_on(site: &Site, copy: &str, lost: &[Key]) {
+    let events = &site.stack.events_table;
+    let before = site.items(events).await;
+    for key in lost {
+        site.delete(events, key).await;
+    }
+    let left = site.items(events).await.len();
+    let proxy = Proxy::start(site.stack.endpoint_url.clone().unwrap()).await;
+    let stack = Stack { endpoint_url: Some(proxy.endpoint_url.clone()), ..site.stack.clone() };
+
+    proxy.inject(&["Scan"], 0..1, Fault::Delayed(Duration::from_secs(3)));
+    let mut interrupted = callbacks_command(&stack, &["restore", "--from", copy]).spawn().unwrap();
+    while !proxy.calls().iter().any(|call| call.ends_with("Scan")) {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    kill(Pid::from_raw(interrupted.id().unwrap().try_into().unwrap()), Signal::SIGINT).unwrap();
+    assert_eq!(interrupted.wait().await.unwrap().code(), Some(130));
+    proxy.lift();
+    assert_eq!(site.items(events).await.len(), left, "nothing was put back");
+
+    proxy.inject(&["PutItem"], 2..usize::MAX, Fault::Failed);
+    let (code, summary, errors) = callbacks_and_errors(&stack, &["restore", "--from", copy, "--json"]).await;
+    assert!(proxy.lift() > 0);
+    let received_at = before[&lost[0]]["received_at"].as_s().unwrap();
+    assert!(code == 1 && errors.contains("failed to put an item into"), "{errors}");
+    let there: Vec<bool> = {
+        let now = site.items(events).await;
+        lost.iter().map(|key| now.contains_key(key)).collect()
     };
-    let began = Instant::now();
-    while published().await != 2 {
-        assert!(began.elapsed() < Duration::from_secs(60), "it is not published again");
-        tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(there.iter().filter(|is_there| **is_there).count(), 2, "{there:?}");
+    assert!(!there[0], "the event comes after the parts of its body");
+    let summary: Value = serde_json::from_str(&summary).unwrap();
+    let go_on = summary["go_on_with"].as_str().unwrap().to_owned();
+    let (option, since) = go_on.split_once(' ').unwrap();
+    assert!(option == "--since" && since <= received_at.as_str() && errors.contains(&go_on), "{go_on} {errors}");
+    let (code, summary) = site.callbacks(&["restore", "--from", copy, option, since, "--json"]).await;
+    assert_eq!((code, &summary["put_back"], &summary["parts"]), (0, &json!(1), &json!(1)));
+    assert!(site.items(events).await == before);
+
+    // What comes into the table meanwhile stays as it is.
+    site.delete(events, &lost[0]).await;
+    proxy.inject(&["PutItem"], 0..1, Fault::Delayed(Duration::from_secs(3)));
+    let mut restoring = callbacks_command(&stack, &["restore", "--from", copy, "--json"]);
+    let restoring = restoring.stdout(Stdio::piped()).spawn().unwrap();
+    while !proxy.calls().iter().any(|call| call.ends_with("PutItem")) {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let mut changed = before[&lost[0]].clone();
+    changed.insert("traceparent".to_owned(), AttributeValue::S("changed".to_owned()));
+    site.put(events, &changed).await;
+    let output = restoring.wait_with_output().await.unwrap();
+    let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((output.status.code(), &summary["put_back"]), (Some(0), &json!(0)), "{summary}");
+    assert!(site.items(events).await[&lost[0]] == changed);
+    proxy.lift();
+    site.put(events, &before[&lost[0]]).await;
+
+    for (from, why) in [("no-such-table", "there is no table"), (events, "is the stack's own table")] {
+        let (code, _, errors) = callbacks_and_errors(&site.stack, &["restore", "--from", from]).await;
+        assert!(code == 1 && errors.contains(why), "{errors}");
+    }
+    // It has neither of them.
+    let nobody = ["restore", "--from", copy, "--subject", "nobody"];
+    let (code, _, errors) = callbacks_and_errors(&site.stack, &nobody).await;
+    assert!(code == 1 && errors.contains("There is no such event in"), "{errors}");
+}
+
+/// With its row, the sequence that was sent comes back.
+async fn rows_are_put_back_before_their_events(site: &Site) {
+    assert_eq!(site.report(&site.stack.secrets["verifyvasp"], "both-lost").await, 200);
+    let sent = site.receive(1).await.remove(0);
+    let (events, rows) = (&site.stack.events_table, &site.stack.verifications_table);
+    for table in [events, rows] {
+        let restore = site.connections.dynamodb.restore_table_to_point_in_time().source_table_name(table);
+        let restore = restore.target_table_name(format!("{table}-both")).use_latest_restorable_time(true);
+        restore.send().await.unwrap();
+    }
+    let row_before = site.items(rows).await;
+    let event = ("both-lost".to_owned(), sent["id"].as_str().unwrap().to_owned());
+    let row = row_before.keys().find(|(pk, _)| pk == "verifyvasp#both-lost").unwrap();
+    site.delete(rows, row).await;
+    site.delete(events, &event).await;
+
+    let (from, rows_from) = (format!("{events}-both"), format!("{rows}-both"));
+    let restore = ["restore", "--from", &from, "--subject", "both-lost"];
+    let look = [&restore[..], &["--dry-run"]].concat();
+    let (code, lines, errors) = callbacks_and_errors(&site.stack, &look).await;
+    assert!(code == 0 && lines.lines().count() == 1 && lines.contains("both-lost"), "{lines}");
+    assert!(errors.contains("1 events and 0 parts of bodies would be put back (1 that no row holds"), "{errors}");
+    assert!(!site.items(events).await.contains_key(&event));
+
+    let both = [&restore[..], &["--rows-from", &rows_from, "--json"]].concat();
+    let (code, summary) = site.callbacks(&both).await;
+    let put_back = json!({ "put_back": 1, "there_already": 0 });
+    assert_eq!((code, &summary["put_back"], &summary["decided_again"]), (0, &json!(1), &json!(0)));
+    assert_eq!(summary["rows"], put_back);
+    site.until_published_twice(sent["id"].as_str().unwrap()).await;
+    assert!(site.items(rows).await == row_before, "nothing was decided again");
+    // What SQS has not dropped is none of the next drill.
+    site.connections.sqs.purge_queue().queue_url(&site.stack.verification_queue_url).send().await.unwrap();
+}
+
+/// An item's partition key and sort key.
+type Key = (String, String);
+
+/// The items of a table, by their keys.
+type Items = BTreeMap<Key, HashMap<String, AttributeValue>>;
+
+impl Site {
+    /// All items of a table.
+    async fn items(&self, table: &str) -> Items {
+        let scan = self.connections.dynamodb.scan().table_name(table).consistent_read(true);
+        let items = scan.into_paginator().items().send().collect::<Result<Vec<_>, _>>().await.unwrap();
+        let key = |item: &HashMap<String, AttributeValue>, name: &str| item[name].as_s().unwrap().clone();
+        items.into_iter().map(|item| ((key(&item, "pk"), key(&item, "sk")), item)).collect()
+    }
+
+    async fn put(&self, table: &str, item: &HashMap<String, AttributeValue>) {
+        let put = self.connections.dynamodb.put_item().table_name(table).set_item(Some(item.clone()));
+        put.send().await.unwrap();
+    }
+
+    async fn delete(&self, table: &str, (pk, sk): &Key) {
+        let text = |text: &str| AttributeValue::S(text.to_owned());
+        let delete = self.connections.dynamodb.delete_item().table_name(table);
+        delete.key("pk", text(pk)).key("sk", text(sk)).send().await.unwrap();
+    }
+
+    /// Runs the command, and returns its exit code and the JSON that it prints.
+    async fn callbacks(&self, arguments: &[&str]) -> (i32, Value) {
+        let (code, printed) = callbacks(&self.stack, arguments).await;
+        (code, serde_json::from_str(&printed).unwrap())
+    }
+
+    /// Sends a wallet's callback about this verification whose body is stored in three parts.
+    async fn large_callback(&self, subject: &str) {
+        let announcement = Announcement {
+            purpose: Purpose::Verification,
+            code: format!("code-of-{subject}"),
+            state: Some(subject.to_owned()),
+            template_ids: Vec::new(),
+            due_at: None,
+        };
+        let announced = announce(&self.http, &self.stack, &self.connections, &announcement).await.unwrap();
+        assert_eq!(announced.0, 201);
+        let issuer = Issuer::of(&self.stack).unwrap();
+        let claims = json!({ "iss": issuer.issuer, "jwks_uri": issuer.jwks_url, "vp_token": "x".repeat(450_000) });
+        let token = issuer.key.sign(&claims).unwrap();
+        let tokens = json!({ "1": { "token": token, "status": "COMPLETED" } });
+        let body = json!({ "state": subject, "code": announcement.code, "tokens": tokens }).to_string();
+        assert!((512..768).contains(&(body.len() / 1024)), "{}", body.len());
+        let request = self.http.post(self.stack.url("wallet-verification").unwrap()).body(body);
+        let request = request.header("content-type", "application/json");
+        assert_eq!(request.send().await.unwrap().status(), 200);
     }
 }
 
@@ -349,8 +552,8 @@ async fn everything_that_can_be_logged_is(site: &Site) {
     // A status that comes too late, of one process; two final ones, of another.
     for (process, status) in [("late", "accepted"), ("late", "pending"), ("both", "accepted"), ("both", "rejected")] {
         let body = json!({ "dossierId": "example", "processId": process, "status": status }).to_string();
-        let request = site.http.post(site.stack.url("signicat-assure").unwrap()).body(body);
-        let request = request.header("authorization", &site.stack.secrets["signicat-assure"]);
+        let request = site.http.post(site.stack.url("signicat").unwrap()).body(body);
+        let request = request.header("authorization", &site.stack.secrets["signicat"]);
         assert_eq!(request.header("content-type", "application/json").send().await.unwrap().status(), 200);
         site.receive(1).await;
     }
@@ -388,6 +591,8 @@ async fn everything_that_can_be_logged_is(site: &Site) {
     site.until_logged("not published").await;
     site.configure("publisher", "VERIFICATION_QUEUE_URL", &url).await;
 
+    a_callback_is_answered_late(site).await;
+
     // A secret that is not there.
     let arn =
         site.configure("verifyvasp", "SECRET", "arn:aws:secretsmanager:eu-central-1:000000000000:secret:none").await;
@@ -395,7 +600,42 @@ async fn everything_that_can_be_logged_is(site: &Site) {
     site.configure("verifyvasp", "SECRET", &arn).await;
 }
 
+/// It is looked up and spilled at the second attempt, and not stored at all: over 6 of the 10 s that its provider allows.
+async fn a_callback_is_answered_late(site: &Site) {
+    let endpoint_url = site.stack.endpoint_url.clone().unwrap();
+    let proxy = Proxy::start(endpoint_url.clone()).await;
+    let without_answer = Fault::Delayed(Duration::from_secs(20));
+    for (action, calls) in [("GetItem", 0..1), ("PutItem", 0..usize::MAX), ("SendMessage", 0..1)] {
+        proxy.inject(&[action], calls, without_answer);
+    }
+    for service in ["DYNAMODB", "SQS"] {
+        let variable = format!("AWS_ENDPOINT_URL_{service}");
+        site.configure("wallet-issuance", &variable, &proxy.endpoint_url).await;
+    }
+    let sample = site.root.join("events/wallet-issuance/issued.json").display().to_string();
+    let (code, said) = callbacks(&site.stack, &["send", &sample]).await;
+    assert!(code == 0 && said.contains("200"), "{said}");
+    for service in ["DYNAMODB", "SQS"] {
+        site.configure("wallet-issuance", &format!("AWS_ENDPOINT_URL_{service}"), &endpoint_url).await;
+    }
+    site.receive(1).await;
+}
+
 impl Site {
+    /// Waits until the message of this event was sent for the second time.
+    async fn until_published_twice(&self, id: &str) {
+        let began = Instant::now();
+        loop {
+            let lines = self.lines().await;
+            let published = lines.iter().flat_map(|line| line["event.ids"].as_array().into_iter().flatten());
+            if published.filter(|published| *published == id).count() == 2 {
+                return;
+            }
+            assert!(began.elapsed() < Duration::from_secs(60), "{id} is not published again");
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    }
+
     async fn until_logged(&self, message: &str) {
         let began = Instant::now();
         while !self.lines().await.iter().any(|line| line["message"] == message) {
