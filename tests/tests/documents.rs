@@ -5,8 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde_json::{Value, json};
 use runtime::Https;
+use serde_json::{Value, json};
 use tests::template::{everything_on, expanded, resources};
 use wallet_verification::issuers::PinnedIssuer;
 
@@ -142,14 +142,11 @@ async fn every_alarm_has_a_section_in_the_runbook_and_every_section_its_alarms()
 async fn what_the_runbook_asks_the_stack_for_is_in_the_template() {
     let (stack, template) = (stack().await, everything_on().await);
     let mut asked = 0;
-    for (word, known) in
-        [("output ", None), ("resource ", Some(&stack)), ("logged ", Some(&stack))]
-    {
+    for (word, known) in [("output ", None), ("resource ", Some(&stack)), ("logged ", Some(&stack))] {
         for line in runbook().lines() {
             // As a command: at the begin of a line or of a substitution.
             for rest in line.split("$(").flat_map(|part| part.trim_start_matches('`').strip_prefix(word)) {
-                let name: String =
-                    rest.chars().take_while(|&c| c.is_alphanumeric() || "\"${}".contains(c)).collect();
+                let name: String = rest.chars().take_while(|&c| c.is_alphanumeric() || "\"${}".contains(c)).collect();
                 for provider in ["identomat", "jumio", "signicat", "verifyvasp"] {
                     let name = name.replace("${P}", provider).replace('"', "");
                     let is_there = match known {
@@ -338,7 +335,11 @@ async fn the_parameters_survive_sams_parser() {
             let parameter = &template["Parameters"][name];
             assert!(parameter.is_object(), "{file}: the template has no parameter {name}");
             if let Some(allowed) = parameter["AllowedValues"].as_array() {
-                let values = if parameter["Type"] == "CommaDelimitedList" { value.split(',').collect() } else { vec![value.as_str()] };
+                let values = if parameter["Type"] == "CommaDelimitedList" {
+                    value.split(',').collect()
+                } else {
+                    vec![value.as_str()]
+                };
                 for value in values {
                     let is_allowed = |allowed: &Value| allowed.to_string().trim_matches('"') == value;
                     assert!(allowed.iter().any(is_allowed), "{file}: {name} cannot be {value:?}");

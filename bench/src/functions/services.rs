@@ -199,8 +199,7 @@ mod tests {
     #[test]
     fn a_secret_is_what_the_samples_have() {
         let services = Services::new(Value::Null);
-        let secret =
-            answer(&services, "secretsmanager.GetSecretValue", &json!({ "SecretId": secret_arn("signicat") }));
+        let secret = answer(&services, "secretsmanager.GetSecretValue", &json!({ "SecretId": secret_arn("signicat") }));
         assert_eq!(secret["SecretString"], r#"{"current":"local-signicat-secret"}"#);
     }
 

@@ -105,8 +105,9 @@ impl Stub {
         let listener = TcpListener::bind("127.0.0.1:0").await.context("failed to listen")?;
         let plain_url = format!("http://localhost:{}", listener.local_addr()?.port());
         let state = Arc::clone(&services);
-        let plain =
-            tokio::spawn(accept(listener, Arc::clone(&traffic), move |stream| serve(stream, Arc::clone(&state), delay)));
+        let plain = tokio::spawn(accept(listener, Arc::clone(&traffic), move |stream| {
+            serve(stream, Arc::clone(&state), delay)
+        }));
         Ok(Self { services, tls_url, plain_url, roots, traffic, servers: [tls, plain] })
     }
 

@@ -59,7 +59,7 @@ fn said(event: &StoredEvent, published: Option<&Published>) -> String {
 }
 
 /// An approval on a proof that stands for something else.
-fn on_anothers_proof(second: i64) -> StoredEvent {
+fn on_the_proof_of_another(second: i64) -> StoredEvent {
     let proof = crate::Proof { what: "token".to_owned(), id: "p".to_owned(), detail: "/credentials/1".to_owned() };
     let details = json!({ "credentials": { "1": { "verdict": "approved" } } });
     StoredEvent {
@@ -71,7 +71,7 @@ fn on_anothers_proof(second: i64) -> StoredEvent {
 }
 
 #[test]
-fn an_approval_on_anothers_proof_is_a_review_wherever_it_stands() {
+fn an_approval_on_the_proof_of_another_is_a_review_wherever_it_stands() {
     let approved = |second| StoredEvent { policy: Policy::Contradicts, ..event("A", second) };
     let now = Timestamp::from_second(500).unwrap();
     for (arrivals, expected, stands) in [
@@ -87,7 +87,7 @@ fn an_approval_on_anothers_proof_is_a_review_wherever_it_stands() {
             let (what, second) = arrival.split_once(' ').unwrap();
             let second = second.parse().unwrap();
             let (event, reused) =
-                if what == "A" { (approved(second), &[][..]) } else { (on_anothers_proof(second), &[0][..]) };
+                if what == "A" { (approved(second), &[][..]) } else { (on_the_proof_of_another(second), &[0][..]) };
             let published = course.decide_without(&event, reused, now).published;
             assert_eq!(said(&event, published.as_ref()), *expected, "{arrivals:?}");
             // Decided already, whatever is claimed now.
@@ -98,8 +98,8 @@ fn an_approval_on_anothers_proof_is_a_review_wherever_it_stands() {
 }
 
 #[test]
-fn a_row_and_its_message_say_what_an_approval_on_anothers_proof_says_itself() {
-    let (mut course, event) = (Course::default(), on_anothers_proof(1));
+fn a_row_and_its_message_say_what_an_approval_on_the_proof_of_another_says_itself() {
+    let (mut course, event) = (Course::default(), on_the_proof_of_another(1));
     let published = course.decide_without(&event, &[0], event.received_at).published.unwrap();
     let row: Course = serde_json::from_value(json!(course)).unwrap();
     assert_eq!(row.decisions, course.decisions);
