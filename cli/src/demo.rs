@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::Context as _;
 use clap::Args;
-use comfy_table::{Table, presets::UTF8_FULL_CONDENSED};
+use comfy_table::{Cell, Color, Table, presets::UTF8_FULL_CONDENSED};
 use model::{Message, StoredEvent};
 use serde::Serialize;
 use serde_json::Value;
@@ -22,7 +22,7 @@ use crate::{
     tail,
 };
 
-/// Shows the main job on this machine: every sample from POST to queue.
+/// Show the main job on this machine: every sample from POST to queue.
 ///
 /// Brings up a stack of its own, sends every file in events/ to it over HTTP, and shows for each what was answered, what was stored and
 /// what was received from the queue. Exits with 1 if any of it is not what the file expects.
@@ -181,11 +181,12 @@ fn table(courses: &[Course]) -> Table {
     table.set_header(["sample", "answered", "stored", "received from a queue", "as expected"]);
     for course in courses {
         table.add_row([
-            course.sample.clone(),
-            format!("{} {}", course.answered.status, shorten(&course.answered.body)),
-            cell(&course.stored),
-            cell(&course.received),
-            if course.as_expected { "yes".to_owned() } else { "NO".to_owned() },
+            Cell::new(&course.sample),
+            Cell::new(format!("{} {}", course.answered.status, shorten(&course.answered.body))),
+            Cell::new(cell(&course.stored)),
+            Cell::new(cell(&course.received)),
+            // Coloured on a terminal only.
+            if course.as_expected { Cell::new("yes").fg(Color::Green) } else { Cell::new("NO").fg(Color::Red) },
         ]);
     }
     table

@@ -14,6 +14,7 @@ use nix::{
     sys::signal::{Signal, killpg},
     unistd::Pid,
 };
+use serde_json::json;
 
 use crate::{python, stack::LOCAL_REGION};
 
@@ -63,7 +64,9 @@ impl Addresses {
             None if self.are_free(USUAL_PORT) => Ok(USUAL_PORT),
             None => {
                 let listener = TcpListener::bind((self.first(), 0)).context("failed to find a free port")?;
-                Ok(listener.local_addr().context("failed to find a free port")?.port())
+                let port = listener.local_addr().context("failed to find a free port")?.port();
+                eprintln!("Port {USUAL_PORT} is in use, so the stack is at http://localhost:{port}.");
+                Ok(port)
             }
         }
     }
@@ -101,6 +104,8 @@ impl Emulator {
         std::fs::create_dir_all(&temporary).with_context(|| format!("failed to create {}", temporary.display()))?;
         let launcher = folder.join("emulator.py");
         std::fs::write(&launcher, LAUNCHER).with_context(|| format!("failed to write {}", launcher.display()))?;
+        // Of an earlier stack, if there are any.
+        let _ = std::fs::remove_file(routes_file(folder));
         let log = File::create(log_file(folder)).context("failed to create the emulator's log")?;
 
         let endpoint_url = format!("http://localhost:{port}");
@@ -195,6 +200,20 @@ fn end_group(group: u32) {
     }
 }
 
+/// Where the emulator reads which routes the API has.
+fn routes_file(folder: &Path) -> PathBuf {
+    folder.join("routes.json")
+}
+
+/// Tells the emulator that keeps its files in `folder` the API's id and its routes, such as `POST /callbacks/jumio/{secret}`.
+pub(crate) fn tell_routes(folder: &Path, api_id: &str, routes: &[String]) -> anyhow::Result<()> {
+    // It may read it at any time, so the file is there whole.
+    let unfinished = folder.join("routes.unfinished");
+    let text = json!({ "api": api_id, "routes": routes }).to_string();
+    std::fs::write(&unfinished, text).with_context(|| format!("failed to write {}", unfinished.display()))?;
+    std::fs::rename(&unfinished, routes_file(folder)).context("failed to write the emulator's routes")
+}
+
 fn log_file(folder: &Path) -> PathBuf {
     folder.join("emulator.log")
 }
@@ -224,6 +243,19 @@ mod tests {
     fn another_address_is_beside_this_machines_own() {
         check(Some([172, 17, 0, 1]), &[[127, 0, 0, 1], [172, 17, 0, 1]]);
         check(Some([0, 0, 0, 0]), &[[0, 0, 0, 0]]);
+    }
+
+    #[test]
+    fn a_port_in_use_is_left_to_whom_it_belongs() {
+        let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = taken.local_addr().unwrap().port();
+        let wanted = Addresses { also_at: None, port: Some(port) };
+        let error = wanted.free_port().unwrap_err().to_string();
+        assert!(error.contains(&format!("port {port} is in use")) && error.contains("--port"), "{error}");
+        // It is taken by this, or by another stack.
+        let _usual = TcpListener::bind((Ipv4Addr::LOCALHOST, USUAL_PORT));
+        let found = Addresses::default().free_port().unwrap();
+        assert!(found != USUAL_PORT && is_free(Ipv4Addr::LOCALHOST, found));
     }
 
     #[test]

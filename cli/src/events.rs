@@ -268,6 +268,28 @@ impl Events {
         }
     }
 
+    /// The events whose ids begin so, without their bodies, in the order in which they were received. The whole table is searched.
+    ///
+    /// # Errors
+    /// If the table cannot be read.
+    pub(crate) async fn beginning(&self, prefix: &str) -> anyhow::Result<Vec<StoredEvent>> {
+        let scan =
+            self.connections.dynamodb.scan().table_name(&self.table).projection_expression("pk, sk, received_at");
+        let scan = scan.filter_expression("begins_with(sk, :prefix) AND attribute_exists(kind)");
+        let scan = scan.expression_attribute_values(":prefix", AttributeValue::S(prefix.to_owned()));
+        let mut items = scan.into_paginator().items().send();
+        let mut keys = Vec::new();
+        while let Some(item) = items.next().await {
+            keys.extend(self.read::<Key>(item.context("failed to search the events table")?));
+        }
+        keys.sort_by(|one, other| (one.received_at, &one.id).cmp(&(other.received_at, &other.id)));
+        let mut events = Vec::new();
+        for keys in keys.chunks(PAGE) {
+            events.extend(self.get(keys).await?);
+        }
+        Ok(events)
+    }
+
     async fn subject_of(&self, id: &str) -> anyhow::Result<String> {
         let scan = self.connections.dynamodb.scan().table_name(&self.table).projection_expression("pk");
         let scan = scan.filter_expression("sk = :id");

@@ -19,18 +19,23 @@ mod rows;
 mod selection;
 mod step;
 mod terminal;
+mod why;
 
 pub mod demo;
 pub mod doctor;
 pub mod events;
+pub mod examples;
 pub mod expect;
 pub mod list;
 pub mod local;
+pub mod logs;
 pub mod manual;
+pub mod prove;
 pub mod rebuild;
 pub mod redrive;
 pub mod replay;
 pub mod reprocess;
+pub mod restore;
 pub mod sam_local;
 pub mod sample;
 pub mod send;
@@ -65,17 +70,23 @@ pub struct Cli {
 enum Command {
     Local(local::Local),
     Demo(demo::Demo),
+    Examples(examples::Examples),
     Send(send::Send),
     Tail(tail::Tail),
+    Logs(logs::Logs),
     List(list::List),
     Show(list::Show),
     Replay(replay::Replay),
     Reprocess(reprocess::Reprocess),
+    Restore(restore::Restore),
     Rebuild(rebuild::Rebuild),
     Redrive(redrive::Redrive),
     Expect(expect::Expect),
     Verify(verify::Verify),
     Doctor(doctor::Doctor),
+    #[command(subcommand)]
+    Why(why::Why),
+    Prove(prove::Prove),
     SamLocal(sam_local::SamLocal),
     Completions(manual::Completions),
     Man(manual::Man),
@@ -90,17 +101,22 @@ impl Cli {
         match self.command {
             Command::Local(command) => command.run().await,
             Command::Demo(command) => command.run().await,
+            Command::Examples(command) => command.run().await,
             Command::Send(command) => command.run().await,
             Command::Tail(command) => command.run().await,
+            Command::Logs(command) => command.run().await,
             Command::List(command) => command.run().await,
             Command::Show(command) => command.run().await,
             Command::Replay(command) => command.run().await,
             Command::Reprocess(command) => command.run().await,
+            Command::Restore(command) => command.run().await,
             Command::Rebuild(command) => command.run().await,
             Command::Redrive(command) => command.run().await,
             Command::Expect(command) => command.run().await,
             Command::Verify(command) => command.run().await,
             Command::Doctor(command) => command.run().await,
+            Command::Why(command) => command.run().await,
+            Command::Prove(command) => command.run().await,
             Command::SamLocal(command) => command.run().await,
             Command::Completions(command) => command.run(),
             Command::Man(command) => command.run(),

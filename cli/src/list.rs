@@ -15,7 +15,7 @@ use crate::{
     events::{Events, PAGE, is_unreadable},
     selection::{Selection, now},
     stack::Stack,
-    terminal,
+    terminal::{self, Columns},
 };
 
 /// List stored events (default: the last 24 hours).
@@ -41,7 +41,8 @@ pub struct List {
 /// /verifications/…`). Then come all events that were recorded, repeats included.
 #[derive(Debug, Args)]
 pub struct Show {
-    /// The provider's reference of the verification, or an event's id.
+    /// The provider's reference of the verification, or an event's id. An id may be shortened, as in `callbacks logs`: repeats share
+    /// the beginning of theirs.
     #[arg(value_name = "SUBJECT or EVENT")]
     what: String,
     #[command(flatten)]
@@ -72,8 +73,9 @@ impl List {
                 break;
             }
         }
+        let widths = Widths::of(&events);
         for event in &events {
-            print(event, None, self.json)?;
+            print_in(&widths, event, None, self.json)?;
         }
         if events.is_empty() {
             eprintln!("There is none (without --since or --subject, of the last day).");
@@ -100,16 +102,30 @@ impl Show {
             for provider in course.iter().map(|event| event.provider.as_str()).collect::<BTreeSet<_>>() {
                 self.print_standing(&stack, provider).await?;
             }
+            let widths = Widths::of(&course);
             for event in &course {
-                print(event, None, self.json)?;
+                print_in(&widths, event, None, self.json)?;
             }
             return Ok(ExitCode::SUCCESS);
         }
-        let is_id = self.what.len() == 64 && self.what.bytes().all(|byte| byte.is_ascii_hexdigit());
-        if !is_id {
-            bail!("there is no verification {}", self.what);
-        }
-        let event = events.find(&self.what, self.subject.as_deref()).await?;
+        let is_hex = self.what.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let id = match self.what.len() {
+            64 if is_hex => self.what.clone(),
+            SHORTEST_ID..64 if is_hex => match events.beginning(&self.what).await?.as_slice() {
+                [] => bail!("there is no verification {0}, and no event whose id begins with {0}", self.what),
+                [event] => event.id.clone(),
+                several if self.payload || self.raw => {
+                    bail!("the ids of {} events begin with {}: name one of them by its id", several.len(), self.what)
+                }
+                several => {
+                    let widths = Widths::of(several);
+                    several.iter().try_for_each(|event| print_in(&widths, event, None, self.json))?;
+                    return Ok(ExitCode::SUCCESS);
+                }
+            },
+            _ => bail!("there is no verification {}", self.what),
+        };
+        let event = events.find(&id, self.subject.as_deref()).await?;
         if self.raw {
             std::io::stdout().write_all(&event.body).context("failed to write")?;
             return Ok(ExitCode::SUCCESS);
@@ -164,15 +180,22 @@ fn standing(verification: &Verification) -> Vec<String> {
 
 /// Prints an event, and its payload if it is asked for.
 pub(crate) fn print(event: &StoredEvent, payload: Option<&[u8]>, as_json: bool) -> anyhow::Result<()> {
+    print_in(&Widths::of(std::slice::from_ref(event)), event, payload, as_json)
+}
+
+fn print_in(widths: &Widths, event: &StoredEvent, payload: Option<&[u8]>, as_json: bool) -> anyhow::Result<()> {
     if as_json {
         return terminal::print_json(&json(event, payload));
     }
-    terminal::print(&line(event));
+    columns(widths, event).print();
     if let Some(payload) = payload {
         terminal::print(&String::from_utf8_lossy(payload));
     }
     Ok(())
 }
+
+/// How many digits of an id say which event is meant.
+const SHORTEST_ID: usize = 8;
 
 /// An event as in a message, rather than as in a table.
 fn json(event: &StoredEvent, payload: Option<&[u8]>) -> Value {
@@ -189,9 +212,36 @@ fn json(event: &StoredEvent, payload: Option<&[u8]>) -> Value {
     json
 }
 
-fn line(event: &StoredEvent) -> String {
-    let reasons = event.unrecognized.clone().unwrap_or_else(|| event.reasons.join(", "));
-    let (outcome, kind, subject) = (event.outcome.as_str(), &event.kind, &event.subject);
-    let line = format!("{:.3}  {outcome:<8}  {kind}  {subject}  {}  {reasons}", event.received_at, event.id);
-    line.trim_end().to_owned()
+/// How wide the columns of a list are.
+#[derive(Debug, Default)]
+struct Widths {
+    outcome: usize,
+    kind: usize,
+    subject: usize,
+}
+
+impl Widths {
+    /// Wide enough for these events; a long subject stands out.
+    fn of(events: &[StoredEvent]) -> Self {
+        let widest = |text: fn(&StoredEvent) -> &str| {
+            let widths = events.iter().map(|event| text(event).chars().count());
+            widths.filter(|width| *width <= 40).max().unwrap_or_default()
+        };
+        Self {
+            outcome: widest(|event| event.outcome.as_str()),
+            kind: widest(|event| &event.kind),
+            subject: widest(|event| &event.subject),
+        }
+    }
+}
+
+fn columns(widths: &Widths, event: &StoredEvent) -> Columns {
+    let (outcome, reasons) = (event.outcome.as_str(), event.reasons.join(", "));
+    Columns::default()
+        .plain(&format!("{:.3}", event.received_at), 24)
+        .styled(outcome, widths.outcome, terminal::outcome_style(outcome))
+        .plain(&event.kind, widths.kind)
+        .plain(&event.subject, widths.subject)
+        .plain(&event.id, 64)
+        .plain(event.unrecognized.as_deref().unwrap_or(&reasons), 0)
 }

@@ -14,17 +14,19 @@ pub use crate::emulator::{Addresses, Lifetime};
 use crate::{
     deploy,
     emulator::{self, Emulator},
+    logs::{self, Lines, Wanted},
     project_root, python, sam_local,
-    sample::Sample,
+    selection::now,
     stack::{Connections, Resources, Stack},
     step::step,
     wallet::{LOCAL_ISSUER, SigningKey, Wallet},
 };
 
-/// Runs the whole stack on this machine, until Ctrl-C.
+/// Run the whole stack on this machine until Ctrl-C.
 ///
-/// Builds the functions, starts an AWS emulator on 127.0.0.1, deploys template.yaml to it and prints the addresses. What it
-/// needs, it installs under target/. Everything is new at every start: the table and the queues are empty.
+/// Builds the functions, starts an AWS emulator on 127.0.0.1, deploys template.yaml to it, and then prints a line for each
+/// callback that comes, as `callbacks logs` does. What it needs, it installs under target/. Everything is new at every start:
+/// the table and the queues are empty. `callbacks examples` prints a curl command for each route.
 #[derive(Debug, Args)]
 pub struct Local {
     /// Leave the stack running, and end it with --stop.
@@ -45,7 +47,10 @@ pub struct Local {
     /// Set a parameter of template.yaml, such as Providers=jumio,identomat. May be given several times.
     #[arg(long = "parameter", value_name = "NAME=VALUE", value_parser = deploy::parameter, conflicts_with = "stop")]
     parameters: Vec<(String, String)>,
-    /// Print the addresses as JSON, as in target/local/stack.json.
+    /// Print no line for each callback.
+    #[arg(long)]
+    quiet: bool,
+    /// Print the addresses as JSON, as in target/local/stack.json, and nothing else.
     #[arg(long)]
     json: bool,
 }
@@ -76,7 +81,7 @@ impl Local {
         if self.json {
             say!("{}", serde_json::to_string_pretty(&local.stack)?);
         } else {
-            say!("{}", describe(&local.stack).await?.trim_end());
+            describe(&local.stack);
         }
         if self.detach {
             folder.note_process(local.detach())?;
@@ -84,7 +89,10 @@ impl Local {
             return Ok(ExitCode::SUCCESS);
         }
         eprintln!("\nRunning until Ctrl-C.");
-        interrupted().await?;
+        tokio::select! {
+            signal = interrupted() => signal?,
+            () = show_callbacks(&local.stack), if !self.quiet && !self.json => {}
+        }
         drop(local);
         folder.forget();
         eprintln!("Ended.");
@@ -139,40 +147,21 @@ pub(crate) fn running() -> anyhow::Result<Stack> {
     )
 }
 
-async fn describe(stack: &Stack) -> anyhow::Result<String> {
-    let mut text = format!(
-        "\nAWS        {}  (region {}, any credentials)\nTable      {}\nVerdicts   {}\nDeliveries {}\n",
-        stack.endpoint_url.as_deref().unwrap_or_default(),
-        stack.region,
-        stack.events_table,
-        stack.verification_queue_url,
-        stack.delivery_queue_url,
-    );
-    let (root, http, connections) = (project_root()?, reqwest::Client::new(), stack.connect().await);
-    for name in stack.routes.keys() {
-        let signed = format!("--user test:test --aws-sigv4 aws:amz:{}:execute-api", stack.region);
-        let curl = match name.as_str() {
-            "expectations" => {
-                let announcement = r#"{"purpose": "verification", "code": "example-code", "state": "example-state"}"#;
-                format!("curl -i -X PUT {} {signed} --data-binary '{announcement}'", stack.url(name)?)
-            }
-            "verifications" => {
-                let url = stack.url(name)?.replace("{provider}", "verifyvasp").replace("{subject}", "example");
-                format!("curl -i {url} {signed}")
-            }
-            _ => {
-                let samples = Sample::all_of(&root, name)?;
-                let sample = samples
-                    .into_iter()
-                    .find(|sample| sample.expect.status == 200)
-                    .context("a route without samples")?;
-                sample.prepared(&http, stack, &connections).await?.curl(stack)?
-            }
-        };
-        text.push_str(&format!("\n# {name}\n{curl}\n"));
+/// Prints what came of each callback from now on. Never ends: that the logs cannot be read is no reason to end the stack.
+async fn show_callbacks(stack: &Stack) {
+    let wanted = Wanted { provider: None, lines: Lines::Decided };
+    if let Err(error) = logs::follow(stack, wanted, now(), false).await {
+        eprintln!("No more callbacks are shown: {error:#}.");
     }
-    text.push_str("\nSee what is published with: cargo callbacks tail\n");
-    Ok(text)
+    std::future::pending().await
+}
+
+/// Prints where the stack is.
+fn describe(stack: &Stack) {
+    let url = &stack.api_url;
+    say!("\nAPI   {url}/callbacks/…  (curl commands: cargo callbacks examples)");
+    say!("AWS   {url}  (region {}, any credentials; tables and queues: target/local/stack.json)", stack.region);
+    say!("Look  cargo callbacks tail, list, show, logs");
 }
 
 /// The files of one local stack.
@@ -303,7 +292,7 @@ impl LocalStack {
             signing_key: key_file.display().to_string(),
         };
         deploy::create_bucket(&endpoint_url).await?;
-        let deployment = Deployment { sam_bin, template, endpoint_url, wallet };
+        let deployment = Deployment { folder: folder.path.clone(), sam_bin, template, endpoint_url, wallet };
         let stack = deployment.deploy(parameters).await?;
         sam_local::write_variables(&stack, &folder.variables_file()).await?;
         Ok(Self { emulator, deployment, stack })
@@ -326,6 +315,7 @@ impl LocalStack {
 /// What a deployment to the emulator needs.
 #[derive(Debug)]
 struct Deployment {
+    folder: PathBuf,
     sam_bin: PathBuf,
     template: PathBuf,
     endpoint_url: String,
@@ -334,18 +324,21 @@ struct Deployment {
 
 impl Deployment {
     async fn deploy(&self, parameters: &[(String, String)]) -> anyhow::Result<Stack> {
-        let Self { sam_bin, template, endpoint_url, wallet } = self;
+        let Self { folder, sam_bin, template, endpoint_url, wallet } = self;
         let deploy = deploy::deploy(sam_bin, template, endpoint_url, wallet, parameters);
         step("deploying template.yaml", deploy).await?;
-        let stack = step("creating routes and secrets", finish(endpoint_url)).await?;
+        let stack = step("creating routes and secrets", finish(folder, endpoint_url)).await?;
         Ok(Stack { wallet: Some(wallet.clone()), ..stack })
     }
 }
 
-async fn finish(endpoint_url: &str) -> anyhow::Result<Stack> {
+async fn finish(folder: &Path, endpoint_url: &str) -> anyhow::Result<Stack> {
     let connections = Connections::local(endpoint_url).await;
     let resources = Resources::of(&connections, deploy::STACK_NAME).await?;
     deploy::create_routes(&resources, endpoint_url).await?;
+    let routes: Vec<String> =
+        resources.routes()?.iter().map(|route| format!("{} {}", route.method, route.path)).collect();
+    emulator::tell_routes(folder, resources.api_id()?, &routes)?;
     deploy::complete_tables(&resources, &connections).await?;
     deploy::seed_secrets(&resources, &connections).await?;
     resources.local_stack(endpoint_url)

@@ -1,25 +1,29 @@
 //! What this version knows of providers: the parsers of their callbacks.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use identomat::Identomat;
 use jumio::Jumio;
 use model::{
     MemoryExpectations, Networks, Provider, Retention, SecretPair, StoredEvent, Unrecognized, schema::KindSchema,
 };
-use signicat_assure::SignicatAssure;
+use signicat::Signicat;
 use verifyvasp::VerifyVasp;
 use wallet_issuance::WalletIssuance;
 use wallet_verification::WalletVerification;
 
 /// The parser of one function's callbacks.
 pub(crate) struct Parser {
-    /// The function's name, such as `signicat-assure`.
+    /// The function's name, such as `signicat`.
     pub(crate) function: &'static str,
     /// The provider's, such as `signicat`.
     pub(crate) provider: &'static str,
     /// The route by which the callbacks come.
     pub(crate) source: &'static str,
+    /// How long the provider waits for an answer.
+    pub(crate) answer_within: Duration,
+    /// The largest body that is taken in, in bytes.
+    pub(crate) max_body_bytes: usize,
     /// Reads a stored event again.
     pub(crate) reread: fn(&StoredEvent, Retention) -> Result<StoredEvent, String>,
     schemas: fn() -> Vec<KindSchema>,
@@ -30,7 +34,7 @@ pub(crate) fn parsers() -> [Parser; 6] {
     [
         parser::<Identomat<SecretPair>>("identomat", identomat::kinds::schemas),
         parser::<Jumio<Nowhere, SecretPair>>("jumio", jumio::kinds::schemas),
-        parser::<SignicatAssure<SecretPair>>("signicat-assure", signicat_assure::kinds::schemas),
+        parser::<Signicat<SecretPair>>("signicat", signicat::kinds::schemas),
         parser::<VerifyVasp<SecretPair>>("verifyvasp", verifyvasp::kinds::schemas),
         parser::<WalletIssuance<MemoryExpectations>>("wallet-issuance", wallet_issuance::kinds::schemas),
         parser::<WalletVerification<MemoryExpectations>>("wallet-verification", wallet_verification::kinds::schemas),
@@ -82,7 +86,8 @@ fn listed<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
 /// A parser needs nothing of what its provider authenticates by, but its type names that.
 fn parser<P: Provider>(function: &'static str, schemas: fn() -> Vec<KindSchema>) -> Parser {
     let (provider, source) = (P::NAME.as_str(), P::SOURCE);
-    Parser { function, provider, source, schemas, reread: StoredEvent::reread::<P> }
+    let (answer_within, max_body_bytes) = (P::ANSWER_WITHIN, P::MAX_BODY_BYTES);
+    Parser { function, provider, source, answer_within, max_body_bytes, schemas, reread: StoredEvent::reread::<P> }
 }
 
 /// No network at all.
@@ -104,7 +109,7 @@ mod tests {
             ("identomat", "identomat"),
             ("jumio", "jumio"),
             ("signicat", "signicat"),
-            ("signicat-assure", "signicat"),
+            ("signicat", "signicat"),
             ("verifyvasp", "verifyvasp"),
             ("wallet", "wallet"),
             ("wallet-issuance", "wallet"),
@@ -123,7 +128,7 @@ mod tests {
         for known in ["jumio.netverify-id", "jumio.unrecognized", "wallet.issuance", "wallet.verification"] {
             assert_eq!(kind(known).unwrap(), known);
         }
-        let of_provider = kind("signicat-assure.process").unwrap_err();
+        let of_provider = kind("signicat.process").unwrap_err();
         assert_eq!(of_provider, "the kinds of signicat are signicat.process-status, signicat.unrecognized");
         let all = kind("netverify-id").unwrap_err();
         assert!(all.starts_with("the kinds are identomat.") && all.contains(", wallet.verification"), "{all}");

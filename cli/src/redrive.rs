@@ -30,7 +30,8 @@ use crate::{
 
 /// Look into the dead-letter queues, and send what is there where it was meant to go.
 ///
-/// Without a queue, or with --dry-run, it only looks. What it looks at is hidden from others until it ends, and then given
+/// Without a queue, or with --dry-run, it only looks: it shows each message's event, how often it was received, and when it
+/// died. What it looks at is hidden from others until it ends, and then given
 /// back. Dead-letter queues have no dead-letter queue of their own, so a look moves nothing, however often.
 ///
 /// A message is deleted from its dead-letter queue when it has been accepted where it goes, so it is safe to interrupt and
@@ -46,6 +47,9 @@ pub struct Redrive {
     /// Only look.
     #[arg(long)]
     dry_run: bool,
+    /// Only this message: its event's id, or its own if it has no event (--json shows both).
+    #[arg(long, value_name = "ID")]
+    message: Option<String>,
     /// Delete records of `unpublished` of which not all events were found; those that were are published first.
     #[arg(long, conflicts_with = "dry_run")]
     forget: bool,
@@ -146,6 +150,29 @@ impl DeadLetters {
         }
     }
 
+    /// The event that a message is about, if it is about one.
+    fn event_id(self, body: &str) -> Option<String> {
+        match self {
+            Self::Verdicts | Self::Deliveries => serde_json::from_str::<Message>(body).ok().map(|message| message.id),
+            Self::Spill => serde_json::from_str::<Spilled>(body).ok()?.event_id().map(str::to_owned),
+            Self::Unpublished => match serde_json::from_str(body).ok()? {
+                Unpublished::Unreadable(unreadable) => Some(unreadable.id),
+                Unpublished::Batch { .. } => None,
+            },
+        }
+    }
+
+    /// Whether a message came into this queue when it was sent to it, so that its time is when it died.
+    ///
+    /// SQS [keeps](https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-dead-letter-queues.html) the time
+    /// of a message that it moves to a standard queue of dead letters, and gives it a new one in a FIFO queue.
+    fn dates_deaths(self) -> bool {
+        match self {
+            Self::Verdicts | Self::Unpublished => true,
+            Self::Deliveries | Self::Spill => false,
+        }
+    }
+
     /// What a message is, without what is nobody's business.
     fn describe(self, body: &str) -> String {
         match self {
@@ -153,16 +180,14 @@ impl DeadLetters {
             // The message itself is a password.
             Self::Deliveries => serde_json::from_str::<Message>(body).map_or(NOT_OURS.to_owned(), |message| {
                 let expires = message.expirytime.map(|time| format!("  expires {time:.0}")).unwrap_or_default();
-                format!("{}  {}{expires}", message.event_type, message.id)
+                format!("{}{expires}", message.event_type)
             }),
             Self::Spill => match serde_json::from_str::<Spilled>(body) {
-                Ok(spilled) => spilled.event_id().map_or("a part of a body".to_owned(), |id| format!("event {id}")),
+                Ok(spilled) => spilled.event_id().map_or("a part of a body", |_| "an event").to_owned(),
                 Err(_) => NOT_OURS.to_owned(),
             },
             Self::Unpublished => match serde_json::from_str(body) {
-                Ok(Unpublished::Unreadable(unreadable)) => {
-                    format!("event {}, unreadable to the publisher", unreadable.id)
-                }
+                Ok(Unpublished::Unreadable(_)) => "an event that the publisher could not read".to_owned(),
                 Ok(Unpublished::Batch { batch }) => {
                     format!("{} events from {} to {}", batch.size, batch.first_arrived_at, batch.last_arrived_at)
                 }
@@ -184,18 +209,26 @@ impl Redrive {
         let queues = if self.queues.is_empty() { DeadLetters::value_variants() } else { &self.queues };
         let only_look = self.dry_run || self.queues.is_empty();
         let interrupt = Interrupt::listen();
-        let mut all_gone = true;
+        let (mut all_gone, mut found) = (true, self.message.is_none());
         for &queue in queues {
-            let (json, forget) = (self.json, self.forget);
-            let work = Work { stack: &stack, connections: &connections, queue, json, forget };
+            let (json, forget, only) = (self.json, self.forget, self.message.as_deref());
+            let work = Work { stack: &stack, connections: &connections, queue, json, forget, only };
             if only_look {
-                work.look(&interrupt).await?;
+                found |= work.look(&interrupt).await? > 0;
             } else {
-                all_gone &= work.redrive(&interrupt).await?;
+                let (sent, stay) = work.redrive(&interrupt).await?;
+                found |= sent + stay > 0;
+                all_gone &= stay == 0;
             }
             if interrupt.came() {
                 return Ok(INTERRUPTED.into());
             }
+        }
+        if let Some(id) = self.message.filter(|_| !found) {
+            bail!(
+                "there is no message {id} in {}; of a verification, only the first ones can be seen",
+                queues.iter().map(|queue| queue.name()).collect::<Vec<_>>().join(", ")
+            );
         }
         Ok(if all_gone { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
@@ -208,11 +241,20 @@ struct Work<'a> {
     queue: DeadLetters,
     json: bool,
     forget: bool,
+    /// The only message that is wanted, if it is not all.
+    only: Option<&'a str>,
 }
 
 impl Work<'_> {
-    /// Shows what is in the queue, and leaves it there. Of a FIFO queue, only the first messages of a verification can be seen.
-    async fn look(&self, interrupt: &Interrupt) -> anyhow::Result<()> {
+    /// Whether a message is wanted.
+    fn is_wanted(&self, message: &SqsMessage) -> bool {
+        let event_id = || self.queue.event_id(message.body().unwrap_or_default());
+        self.only.is_none_or(|only| message.message_id() == Some(only) || event_id().as_deref() == Some(only))
+    }
+
+    /// Shows what is in the queue, and leaves it there. Returns how many messages that is. Of a FIFO queue, only the first messages of a
+    /// verification can be seen.
+    async fn look(&self, interrupt: &Interrupt) -> anyhow::Result<usize> {
         let url = self.queue.url(self.stack);
         let attributes = self.connections.sqs.get_queue_attributes().queue_url(url);
         let attributes = attributes.attribute_names(QueueAttributeName::ApproximateNumberOfMessages).send().await;
@@ -227,14 +269,16 @@ impl Work<'_> {
         let released = held.release().await;
         let seen = seen?;
         released?;
-        for message in seen {
-            self.print(&message, None)?;
+        let mut shown = 0;
+        for message in seen.iter().filter(|message| self.is_wanted(message)) {
+            self.print(message, None)?;
+            shown += 1;
         }
-        Ok(())
+        Ok(shown)
     }
 
-    /// Sends what is in the queue where it was meant to go. Returns whether all of it is gone.
-    async fn redrive(&self, interrupt: &Interrupt) -> anyhow::Result<bool> {
+    /// Sends what is in the queue where it was meant to go. Returns how many messages were sent, and how many stay.
+    async fn redrive(&self, interrupt: &Interrupt) -> anyhow::Result<(usize, usize)> {
         let mut held = Held::new(self.connections, self.queue.url(self.stack));
         let redriven = self.redrive_from(&mut held, interrupt).await;
         let released = held.release().await;
@@ -243,7 +287,7 @@ impl Work<'_> {
         if !self.json {
             terminal::print(&format!("{}: {sent} sent, {stay} stay", self.queue.name()));
         }
-        Ok(stay == 0)
+        Ok((sent, stay))
     }
 
     async fn redrive_from(&self, held: &mut Held, interrupt: &Interrupt) -> anyhow::Result<(usize, usize)> {
@@ -253,7 +297,7 @@ impl Work<'_> {
             if messages.is_empty() {
                 break;
             }
-            for message in messages {
+            for message in messages.into_iter().filter(|message| self.is_wanted(message)) {
                 let done = self.send_on(&message).await;
                 if done.is_ok() {
                     held.delete(&message).await?;
@@ -382,23 +426,38 @@ impl Work<'_> {
 
     fn line(&self, message: &SqsMessage, done: Option<&anyhow::Result<Done>>) -> String {
         let what = self.queue.describe(message.body().unwrap_or_default());
+        let history = self.history(message);
         match done {
-            None => format!("  {what}"),
-            Some(Err(reason)) => format!("  {what}  stays: {reason:#}"),
+            None => format!("  {what}  {history}"),
+            Some(Err(reason)) => format!("  {what}  {history}  stays: {reason:#}"),
             Some(Ok(done)) => {
                 let found = done.found().map(|found| format!(" ({found})")).unwrap_or_default();
-                format!("  {what}  {}{found}", done.word())
+                format!("  {what}  {history}  {}{found}", done.word())
             }
         }
     }
 
+    /// Which event a message is about, how often it was received, and when it died or was sent.
+    fn history(&self, message: &SqsMessage) -> String {
+        let received = match received(message) {
+            Some(1) => "received once".to_owned(),
+            received => format!("received {} times", received.unwrap_or_default()),
+        };
+        let verb = if self.queue.dates_deaths() { "died" } else { "sent" };
+        let time = sent_at(message).map(|time| format!("  {verb} {time:.0}")).unwrap_or_default();
+        match self.queue.event_id(message.body().unwrap_or_default()) {
+            Some(id) => format!("{received}{time}  event {id}"),
+            None => format!("{received}{time}  message {}", message.message_id().unwrap_or_default()),
+        }
+    }
+
     fn json(&self, message: &SqsMessage, done: Option<&anyhow::Result<Done>>) -> Value {
-        let attribute = |name| message.attributes().and_then(|attributes| attributes.get(&name)).cloned();
-        let sent_at = attribute(MessageSystemAttributeName::SentTimestamp)
-            .and_then(|milliseconds| Timestamp::from_millisecond(milliseconds.parse().ok()?).ok());
-        let what = self.queue.describe(message.body().unwrap_or_default());
+        let body = message.body().unwrap_or_default();
+        let (what, sent_at) = (self.queue.describe(body), sent_at(message));
         let mut line = json!({
-            "queue": self.queue.name(), "message": message.message_id(), "what": what, "sent_at": sent_at,
+            "queue": self.queue.name(), "message": message.message_id(), "event": self.queue.event_id(body),
+            "what": what, "received": received(message), "sent_at": sent_at,
+            "died_at": sent_at.filter(|_| self.queue.dates_deaths()),
             "done": done.map(|done| match done {
                 Ok(done) => done.word().to_owned(),
                 Err(reason) => format!("stays: {reason:#}"),
@@ -411,6 +470,17 @@ impl Work<'_> {
         }
         line
     }
+}
+
+/// When a message was sent to the queue it is in, or to the one before.
+fn sent_at(message: &SqsMessage) -> Option<Timestamp> {
+    let milliseconds = message.attributes()?.get(&MessageSystemAttributeName::SentTimestamp)?;
+    Timestamp::from_millisecond(milliseconds.parse().ok()?).ok()
+}
+
+/// How often a message was received, this time included.
+fn received(message: &SqsMessage) -> Option<u32> {
+    message.attributes()?.get(&MessageSystemAttributeName::ApproximateReceiveCount)?.parse().ok()
 }
 
 /// Receives all that is in the queue, each message once.
@@ -570,7 +640,7 @@ mod tests {
         for (queue, body, what) in [
             (DeadLetters::Deliveries, "my secret", NOT_OURS),
             (DeadLetters::Spill, spilled, NOT_OURS),
-            (DeadLetters::Unpublished, r#"{"pk":"secret","sk":"0a1b"}"#, "event 0a1b, unreadable to the publisher"),
+            (DeadLetters::Unpublished, r#"{"pk":"secret","sk":"0a1b"}"#, "an event that the publisher could not read"),
             (DeadLetters::Unpublished, r#"{"secret":true}"#, NOT_OURS),
         ] {
             assert_eq!(queue.describe(body), what);

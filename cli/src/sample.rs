@@ -246,7 +246,7 @@ impl Sample {
     }
 
     /// The sample about another verification, one that no sample is about: with this subject wherever it has its own, and for a wallet with
-    /// a code that is like no other's.
+    /// a code and tokens that are like no other's.
     ///
     /// None of a sample that leaves nothing behind, or does not name its subject.
     #[must_use]
@@ -264,7 +264,54 @@ impl Sample {
                 *state = subject.to_owned();
             }
         }
+        // A token counts for one verification only.
+        for token in sample.wallet.iter_mut().flat_map(|wallet| wallet.tokens.values_mut()) {
+            if let Some(Value::String(id)) = token.claims.get_mut("verification_id") {
+                *id = format!("{id}-of-{subject}");
+            }
+        }
         Some(sample.with_body(body))
+    }
+
+    /// The sample about a new verification: with this subject or, where that is made when the code is announced, with a code of this name.
+    ///
+    /// # Errors
+    /// If the sample names no subject and has no code.
+    pub fn fresh(self, name: &str) -> anyhow::Result<Self> {
+        match self.about(name) {
+            Some(sample) => Ok(sample),
+            None if self.announcement().is_some() => Ok(self.with_code(&format!("code-of-{name}"))),
+            None => bail!("{} does not name its subject, so it cannot be about another", self.name()),
+        }
+    }
+
+    /// The sample with another value of a field of its body: of a form, or of JSON by its name or JSON pointer. What is text stays text.
+    ///
+    /// # Errors
+    /// If the body is neither, or has no place for the field.
+    pub fn with_field(mut self, field: &str, value: &str) -> anyhow::Result<Self> {
+        let name = self.name();
+        let body = self.body_text().with_context(|| format!("the body of {name} is no text"))?;
+        let changed = match serde_json::from_str::<Value>(&body) {
+            Ok(mut json) if json.is_object() => {
+                let pointer = if field.starts_with('/') { field.to_owned() } else { format!("/{field}") };
+                set(&mut json, &pointer, value)
+                    .with_context(|| format!("the body of {name} has no place for {field}"))?;
+                json.to_string()
+            }
+            _ if body.contains('=') => with_form_field(&body, field, value),
+            _ => bail!("the body of {name} is neither a JSON object nor a form"),
+        };
+        // What is not about its subject any more cannot be looked for by it.
+        if self
+            .expect
+            .event
+            .as_ref()
+            .is_some_and(|event| body.contains(&event.subject) && !changed.contains(&event.subject))
+        {
+            self.expect.event = None;
+        }
+        Ok(self.with_body(changed))
     }
 
     /// The sample with a body that is so many bytes longer, or little less, and says the same: in a token where there is one to be signed, as a
@@ -288,6 +335,23 @@ impl Sample {
             }
             None => self,
         }
+    }
+
+    /// The sample with another code, in its body and in its announcement, if it has one.
+    #[must_use]
+    pub fn with_code(mut self, code: &str) -> Self {
+        let Some(announcement) = self.wallet.as_mut().and_then(|wallet| wallet.announce.as_mut()) else { return self };
+        let own_code = std::mem::replace(&mut announcement.code, code.to_owned());
+        match self.body_text() {
+            Some(body) => self.with_body(body.replace(&own_code, code)),
+            None => self,
+        }
+    }
+
+    /// Whether the body is a JSON object.
+    #[must_use]
+    pub fn is_json(&self) -> bool {
+        self.body_text().is_some_and(|body| serde_json::from_str::<serde_json::Map<String, Value>>(&body).is_ok())
     }
 
     /// The body, if it is text.
@@ -335,18 +399,30 @@ impl Sample {
     /// # Errors
     /// If the stack is not local, where there is anything to sign, or nothing can be announced to it.
     pub async fn prepared(
-        mut self,
+        self,
         http: &reqwest::Client,
         stack: &Stack,
         connections: &Connections,
     ) -> anyhow::Result<Self> {
-        if let Some(announcement) = self.announcement() {
-            match wallet::announce(http, stack, connections, announcement).await? {
-                (200 | 201, answer) => self = self.with_announced_subject(&wallet::announced_subject(&answer)?),
-                (status, answer) => bail!("the announcement for {} was answered {status}: {answer}", self.name()),
-            }
+        let sample = self.announced(http, stack, connections).await?;
+        if sample.has_tokens() { sample.signed_by(&Issuer::of(stack)?) } else { Ok(sample) }
+    }
+
+    /// The sample with its code announced to this stack, if it has to be.
+    ///
+    /// # Errors
+    /// If it cannot be announced.
+    pub async fn announced(
+        self,
+        http: &reqwest::Client,
+        stack: &Stack,
+        connections: &Connections,
+    ) -> anyhow::Result<Self> {
+        let Some(announcement) = self.announcement() else { return Ok(self) };
+        match wallet::announce(http, stack, connections, announcement).await? {
+            (200 | 201, answer) => Ok(self.with_announced_subject(&wallet::announced_subject(&answer)?)),
+            (status, answer) => bail!("the announcement for {} was answered {status}: {answer}", self.name()),
         }
-        if self.has_tokens() { self.signed_by(&Issuer::of(stack)?) } else { Ok(self) }
     }
 
     /// Sends the sample to a stack, with that stack's secret where the file has the local one.
@@ -424,6 +500,33 @@ impl Sample {
     }
 }
 
+/// Sets what a JSON pointer points to. None if what is around it is not there.
+fn set(json: &mut Value, pointer: &str, value: &str) -> Option<()> {
+    let text = || Value::String(value.to_owned());
+    let new = match json.pointer(pointer) {
+        Some(Value::String(_)) => text(),
+        _ => serde_json::from_str(value).unwrap_or_else(|_| text()),
+    };
+    if let Some(there) = json.pointer_mut(pointer) {
+        *there = new;
+        return Some(());
+    }
+    let (around, name) = pointer.rsplit_once('/')?;
+    let name = name.replace("~1", "/").replace("~0", "~");
+    json.pointer_mut(around)?.as_object_mut()?.insert(name, new);
+    Some(())
+}
+
+/// A form with another value of a field, which may be new.
+fn with_form_field(form: &str, field: &str, value: &str) -> String {
+    let mut pairs: Vec<_> = form_urlencoded::parse(form.as_bytes()).into_owned().collect();
+    if !pairs.iter().any(|(name, _)| name == field) {
+        pairs.push((field.to_owned(), String::new()));
+    }
+    let pairs = pairs.iter().map(|(name, old)| (name, if name == field { value } else { old }));
+    form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish()
+}
+
 struct HttpRequest {
     method: String,
     url: String,
@@ -439,4 +542,38 @@ fn list(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
         bail!("there is nothing in {}", folder.display());
     }
     Ok(paths)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[track_caller]
+    fn check_set(pointer: &str, value: &str, expected: &Value) {
+        let mut json = json!({ "a": "1", "b": { "c": 2, "d/e": [0] } });
+        let is_set = set(&mut json, pointer, value).is_some();
+        assert_eq!(if is_set { json } else { Value::Null }, *expected, "{pointer}={value}");
+    }
+
+    #[test]
+    fn a_field_of_json_is_set_by_its_pointer() {
+        check_set("/a", "7", &json!({ "a": "7", "b": { "c": 2, "d/e": [0] } }));
+        check_set("/b/c", "7", &json!({ "a": "1", "b": { "c": 7, "d/e": [0] } }));
+        check_set("/b/c", "DENIED", &json!({ "a": "1", "b": { "c": "DENIED", "d/e": [0] } }));
+        check_set("/b/d~1e/0", "true", &json!({ "a": "1", "b": { "c": 2, "d/e": [true] } }));
+        check_set("/b/f~1", "x", &json!({ "a": "1", "b": { "c": 2, "d/e": [0], "f/": "x" } }));
+        check_set("/x/y", "1", &Value::Null);
+        check_set("/a/y", "1", &Value::Null);
+    }
+
+    #[test]
+    fn a_field_of_a_form_is_set_by_its_name() {
+        for (field, value, form) in
+            [("b", "x&y", "a=1+2&b=x%26y&c="), ("a", "", "a=&b=%C3%BC&c="), ("d", "4", "a=1+2&b=%C3%BC&c=&d=4")]
+        {
+            assert_eq!(with_form_field("a=1+2&b=%c3%bc&c=", field, value), form);
+        }
+    }
 }

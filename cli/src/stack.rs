@@ -18,9 +18,6 @@ use crate::{deploy::local_secret, wallet::Wallet};
 /// The region that the local stack says it is in.
 pub(crate) const LOCAL_REGION: &str = "eu-central-1";
 
-/// Where the emulator has its APIs, by their ids.
-const EMULATED_APIS: &str = "/_aws/execute-api/";
-
 /// Where the parts of a stack are. `callbacks local` writes it to target/local/stack.json.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Stack {
@@ -38,6 +35,9 @@ pub struct Stack {
     pub functions: BTreeMap<String, String>,
     /// The name that each function has in the template, as `sam local invoke` takes it.
     pub function_ids: BTreeMap<String, String>,
+    /// The log group that each function writes to, by the function's name; that of the API's access log is `access`.
+    #[serde(default)]
+    pub log_groups: BTreeMap<String, String>,
     /// What requests have to say in `Host`, if not what their URL says.
     pub host_header: Option<String>,
     /// The table that keeps the events.
@@ -68,6 +68,9 @@ pub struct Stack {
     pub unpublished_queue_url: String,
     /// The providers' secrets by the functions' names: in a local stack themselves, in a deployed one where they are.
     pub secrets: BTreeMap<String, String>,
+    /// The providers' secrets in Secrets Manager, by the functions' names.
+    #[serde(default)]
+    pub secret_ids: BTreeMap<String, String>,
     /// What a local stack trusts as the wallet gateway.
     pub wallet: Option<Wallet>,
 }
@@ -82,7 +85,7 @@ impl Stack {
         let resources = Resources::of(&connections, name).await.with_context(|| {
             format!("failed to look up the stack {name}: is it deployed in this account and region?")
         })?;
-        let api_url = resources.output("ApiUrl")?;
+        let api_url = reachable(resources.output("ApiUrl")?);
         let routes = resources.routes()?.iter().map(|route| (route.name(), route.public_path())).collect();
         let region = connections.region.clone().context("no region: set AWS_REGION")?;
         resources.stack(api_url, None, region, routes, resources.secrets())
@@ -115,13 +118,9 @@ impl Stack {
         id.with_context(|| format!("the stack has no function {function}"))
     }
 
-    /// The same stack, with its API at another address, where the routes are those of the template.
+    /// The same stack, with its API at another address.
     pub(crate) fn with_api_at(&self, api_url: String) -> Self {
-        let routes = self.routes.iter().map(|(name, path)| {
-            let own = path.strip_prefix(EMULATED_APIS).and_then(|path| path.split_once('/'));
-            (name.clone(), own.map_or_else(|| path.clone(), |(_, path)| format!("/{path}")))
-        });
-        Self { api_url, routes: routes.collect(), ..self.clone() }
+        Self { api_url, ..self.clone() }
     }
 
     /// How long its events are kept.
@@ -147,6 +146,8 @@ impl Stack {
 pub struct Connections {
     /// To the stacks.
     pub cloudformation: aws_sdk_cloudformation::Client,
+    /// To the logs.
+    pub logs: aws_sdk_cloudwatchlogs::Client,
     /// To the events.
     pub dynamodb: aws_sdk_dynamodb::Client,
     /// To the stream of their table.
@@ -182,6 +183,7 @@ impl Connections {
     fn from(config: &aws_config::SdkConfig) -> Self {
         Self {
             cloudformation: aws_sdk_cloudformation::Client::new(config),
+            logs: aws_sdk_cloudwatchlogs::Client::new(config),
             dynamodb: aws_sdk_dynamodb::Client::new(config),
             streams: aws_sdk_dynamodbstreams::Client::new(config),
             secrets_manager: aws_sdk_secretsmanager::Client::new(config),
@@ -356,6 +358,7 @@ impl Resources {
             routes,
             functions: self.functions(),
             function_ids: self.function_ids(),
+            log_groups: self.all_of("AWS::Logs::LogGroup", "Logs"),
             host_header: None,
             events_table: self.output("EventsTable")?,
             expectations_table: self.output("ExpectationsTable")?,
@@ -371,17 +374,17 @@ impl Resources {
             spill_dead_letters_url: self.output("SpillDeadLettersUrl")?,
             unpublished_queue_url: self.output("UnpublishedQueueUrl")?,
             secrets,
+            secret_ids: self.secrets(),
             wallet: None,
         })
     }
 
     /// The stack that these make on the emulator.
     pub(crate) fn local_stack(&self, endpoint_url: &str) -> anyhow::Result<Stack> {
-        // By path rather than by host name, so that every client reaches it without more ado.
-        let prefix = format!("{EMULATED_APIS}{}", self.api_id()?);
+        // Below / (cli/python/emulator.py), so that they stay the same whatever id the API has.
         let routes = self.routes()?.into_iter().map(|route| {
             let path = route.public_path().replace("{secret}", &local_secret(&route.name()));
-            (route.name(), format!("{prefix}{path}"))
+            (route.name(), path)
         });
         let secrets = self.secrets().into_keys().map(|name| {
             let secret = local_secret(&name);
@@ -389,6 +392,15 @@ impl Resources {
         });
         let endpoint = Some(endpoint_url.to_owned());
         self.stack(endpoint_url.to_owned(), endpoint, LOCAL_REGION.to_owned(), routes.collect(), secrets.collect())
+    }
+}
+
+/// The address at which an API can be reached. The emulator gives its own a name that few machines resolve, and serves its routes at its
+/// own address too (cli/python/emulator.py): a stack on it is used as a deployed one to rehearse that.
+fn reachable(api_url: String) -> String {
+    match api_url.split_once(".execute-api.localhost") {
+        Some((_, port)) => format!("http://localhost{port}"),
+        None => api_url,
     }
 }
 
@@ -412,6 +424,16 @@ fn kebab_case(pascal_case: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_emulators_api_is_reached_at_its_own_address() {
+        let deployed = "https://0123456789.execute-api.eu-central-1.amazonaws.com";
+        for (api_url, reached) in
+            [("http://0a1b2c3d.execute-api.localhost:4566", "http://localhost:4566"), (deployed, deployed)]
+        {
+            assert_eq!(reachable(api_url.to_owned()), reached);
+        }
+    }
 
     #[test]
     fn a_logical_id_leads_to_the_functions_name() {

@@ -24,7 +24,7 @@ use crate::{
     selection::{now, time},
     stack::{Connections, Stack},
     step::Interrupt,
-    terminal::{self, harmless_json, json_line},
+    terminal::{self, Columns, harmless_json, json_line},
 };
 
 /// Show what is published, as it is published, until Ctrl-C.
@@ -115,7 +115,7 @@ impl Tail {
                     if self.json {
                         terminal::print_json(&without_delivery(message))?;
                     } else {
-                        terminal::print(&line(&message));
+                        columns(&message).print();
                     }
                 }
             }
@@ -293,28 +293,30 @@ fn without_delivery(mut message: Message) -> Message {
 
 /// What a message says, without what is to be delivered: when the callback was received, the verdict, the type, the subject,
 /// the reasons, and what there is to know beside.
-pub(crate) fn line(message: &Message) -> String {
+fn columns(message: &Message) -> Columns {
     let data = &message.data;
     let outcome = if message.expirytime.is_some() { "deliver" } else { message.outcome.as_str() };
     let reasons = data.unrecognized.clone().unwrap_or_else(|| data.reasons.join(", "));
-    let mut line = format!("{:.3}  {outcome:<8}  {}  {}", data.received_at, message.event_type, message.subject);
-    if !reasons.is_empty() {
-        line.push_str(&format!("  {reasons}"));
-    }
     let flags = [(data.repeated, "repeated"), (data.late, "late"), (data.conflict, "conflict")];
     let flags = flags.into_iter().filter(|(is_so, _)| *is_so).map(|(_, flag)| flag.to_owned());
     let reported = data.reported_outcome.map(|own| format!("reported {}", own.as_str()));
     let flags: Vec<String> = flags.chain(reported).collect();
-    if !flags.is_empty() {
-        line.push_str(&format!("  [{}]", flags.join(", ")));
-    }
-    line
+    let flags = if flags.is_empty() { String::new() } else { format!("[{}]", flags.join(", ")) };
+    let columns = Columns::default()
+        .plain(&format!("{:.3}", data.received_at), 24)
+        .styled(outcome, LONGEST_OUTCOME, terminal::outcome_style(outcome))
+        .plain(&message.event_type, 0)
+        .plain(&message.subject, 0);
+    [reasons, flags].iter().filter(|text| !text.is_empty()).fold(columns, |columns, text| columns.plain(text, 0))
 }
+
+/// How wide the longest outcome is, `action_required`.
+const LONGEST_OUTCOME: usize = 15;
 
 /// The line of a message that may be none of ours.
 pub(crate) fn line_of(body: &str) -> String {
     match serde_json::from_str::<Message>(body) {
-        Ok(message) => line(&message),
+        Ok(message) => columns(&message).text(),
         Err(_) => json_line(&json!({ "not a CloudEvent": body })).unwrap_or_default(),
     }
 }
@@ -377,7 +379,8 @@ mod tests {
 
     #[test]
     fn a_line_says_when_what_about_whom_and_why() {
-        let rejected = "2026-01-31T09:30:00.125Z  rejected  verification.verifyvasp.verification-result  a-subject";
+        let rejected =
+            "2026-01-31T09:30:00.125Z  rejected         verification.verifyvasp.verification-result  a-subject";
         check(|_| {}, &format!("{rejected}  LACK-OF-INFORMATION"));
         check(|message| message["data"]["reasons"] = json!([]), rejected);
         check(
@@ -392,7 +395,7 @@ mod tests {
                 (message["data"]["late"], message["data"]["repeated"]) = (json!(true), json!(true));
                 message["outcome"] = json!("none");
             },
-            "2026-01-31T09:30:00.125Z  none      verification.verifyvasp.verification-result  a-subject  \
+            "2026-01-31T09:30:00.125Z  none             verification.verifyvasp.verification-result  a-subject  \
              LACK-OF-INFORMATION  [repeated, late]",
         );
         check(
@@ -409,7 +412,7 @@ mod tests {
         let mut delivery = message();
         delivery["expirytime"] = json!("2026-01-31T10:30:00Z");
         let line = line_of(&delivery.to_string());
-        assert!(line.contains("  deliver   ") && !line.contains("+00000000"), "{line}");
+        assert!(line.contains("  deliver          ") && !line.contains("+00000000"), "{line}");
         let delivery = without_delivery(serde_json::from_value(delivery).unwrap());
         assert!(!json_line(&delivery).unwrap().contains("+00000000"));
         let verdict = without_delivery(serde_json::from_value(message()).unwrap());

@@ -8,6 +8,7 @@ use std::{
     io::{self, Write as _},
 };
 
+use console::Style;
 use serde::Serialize;
 
 /// Prints a line, with all that a terminal would obey escaped.
@@ -29,6 +30,55 @@ pub(crate) fn try_print(line: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "{}", harmless(line))?;
     out.flush()
+}
+
+/// A line of columns, two spaces apart, some of them coloured. What others wrote in them is escaped.
+#[derive(Debug, Default)]
+pub(crate) struct Columns(Vec<(String, usize, Style)>);
+
+impl Columns {
+    /// Adds a column of at least this width.
+    pub(crate) fn plain(self, text: &str, width: usize) -> Self {
+        self.styled(text, width, Style::new())
+    }
+
+    /// Adds a column that is styled on a terminal, and nowhere else.
+    pub(crate) fn styled(mut self, text: &str, width: usize, style: Style) -> Self {
+        self.0.push((harmless(text).into_owned(), width, style));
+        self
+    }
+
+    /// Prints the line.
+    pub(crate) fn print(self) {
+        say!("{}", self.line(|text, style| style.apply_to(text).to_string()));
+    }
+
+    /// The line without colours.
+    pub(crate) fn text(self) -> String {
+        self.line(|text, _| text.to_owned())
+    }
+
+    /// Columns at the end that are empty take no space.
+    fn line(mut self, styled: impl Fn(&str, &Style) -> String) -> String {
+        while self.0.pop_if(|(text, ..)| text.is_empty()).is_some() {}
+        let last = self.0.len().saturating_sub(1);
+        let cells = self.0.iter().enumerate().map(|(n, (text, width, style))| {
+            // Not by the width of what is styled: its codes have none.
+            let padding = if n == last { 0 } else { width.saturating_sub(text.chars().count()) };
+            format!("{}{:padding$}", styled(text, style), "")
+        });
+        cells.collect::<Vec<_>>().join("  ")
+    }
+}
+
+/// The colour of an outcome.
+pub(crate) fn outcome_style(outcome: &str) -> Style {
+    match outcome {
+        "approved" => Style::new().green(),
+        "rejected" | "failed" => Style::new().red(),
+        "review" | "action_required" => Style::new().yellow(),
+        _ => Style::new(),
+    }
 }
 
 /// The same text, in which a terminal finds nothing to obey: control characters are escaped as Rust escapes them. So one
@@ -115,15 +165,30 @@ mod tests {
     fn what_others_wrote_is_printed_from_here_alone() {
         for (command, source) in [
             ("list", include_str!("list.rs")),
+            ("logs", include_str!("logs.rs")),
+            ("why", include_str!("why.rs")),
             ("tail", include_str!("tail.rs")),
             ("redrive", include_str!("redrive.rs")),
             ("replay", include_str!("replay.rs")),
             ("reprocess", include_str!("reprocess.rs")),
+            ("restore", include_str!("restore.rs")),
             ("rebuild", include_str!("rebuild.rs")),
             ("verify", include_str!("verify.rs")),
         ] {
             assert!(!source.contains("say!") && source.contains("terminal::"), "{command}");
         }
+    }
+
+    #[test]
+    fn columns_are_padded_escaped_and_coloured_without_their_padding() {
+        let columns = || {
+            let red = Style::new().red().force_styling(true);
+            Columns::default().plain("one", 5).styled("a\u{1b}b", 9, red).plain("three", 8).plain("", 4)
+        };
+        assert_eq!(columns().text(), r"one    a\u{1b}b   three");
+        let coloured = columns().line(|text, style| style.apply_to(text).to_string());
+        assert_eq!(coloured, "one    \u{1b}[31ma\\u{1b}b\u{1b}[0m   three");
+        assert_eq!(Columns::default().plain("", 4).text(), "");
     }
 
     #[test]

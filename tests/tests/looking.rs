@@ -51,12 +51,204 @@ async fn looking_changes_nothing_and_forgets_nothing() {
     looking.kill().await.unwrap();
     a_record_stays_until_its_events_are_found(&site).await;
     what_cannot_be_read_is_passed_over(&site).await;
+    what_came_of_each_callback_is_in_the_logs(&site).await;
+    why_callbacks_are_refused_is_said(&site).await;
+    what_came_of_a_sample_is_said(&site).await;
+    one_dead_letter_can_be_taken(&site).await;
+    the_doctor_adds_no_refusal_unless_told(&site).await;
+    what_is_unknown_is_answered_with_what_is_known(&site).await;
 }
 
 struct Site {
     stack: Stack,
     connections: Connections,
     http: Client,
+}
+
+async fn what_came_of_each_callback_is_in_the_logs(site: &Site) {
+    let since = runtime::now().to_string();
+    let mut command = callbacks_command(&site.stack, &["logs", "--follow", "--json"]);
+    let mut following = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut shown = BufReader::new(following.stdout.take().unwrap()).lines();
+    // It shows what comes from now on.
+    sleep(Duration::from_secs(1)).await;
+
+    site.report("logged-subject", "DENIED", "LACK-OF-INFORMATION").await;
+    site.report("logged-subject", "DENIED", "LACK-OF-INFORMATION").await;
+    site.report("logged-subject", "", "LACK-OF-INFORMATION").await;
+    assert_eq!(site.report_with("another-secret", "logged-subject").await, 401);
+    site.process("logged-process", "accepted").await;
+    site.process("logged-process", "pending").await;
+    let mut came = BTreeSet::new();
+    while came.len() < 6 {
+        let line = timeout(Duration::from_secs(30), shown.next_line()).await.expect("it is shown").unwrap().unwrap();
+        let callback: Value = serde_json::from_str(&line).unwrap();
+        let text = |name: &str| callback[name].as_str().unwrap_or_default().to_owned();
+        assert_eq!(text("id").len(), if text("what") == "refused" { 0 } else { 64 }, "{line}");
+        assert!(came.insert([text("what"), text("provider"), text("kind"), text("reason")]), "once: {line}");
+    }
+    following.kill().await.unwrap();
+    let result = "verifyvasp.verification-result";
+    let expected = [
+        ["stored", "verifyvasp", result, ""],
+        ["repeat", "verifyvasp", result, ""],
+        ["unrecognized", "verifyvasp", "verifyvasp.unrecognized", "missing_field:result"],
+        ["refused", "verifyvasp", "", "wrong"],
+        ["stored", "signicat", "signicat.process-status", ""],
+        ["late", "signicat", "signicat.process-status", ""],
+    ];
+    assert_eq!(came, expected.map(|words| words.map(str::to_owned)).into());
+
+    let (code, lines) = site.callbacks(&["logs", "--since", &since]).await;
+    assert_eq!((code, lines.lines().count()), (0, 6), "{lines}");
+    let what: Vec<&str> = lines.lines().map(|line| line.split("  ").nth(1).unwrap()).collect();
+    assert_eq!(what, ["stored", "repeat", "unrecognized", "refused", "stored", "late"], "in their order");
+    assert!(!lines.contains("logged-") && !lines.contains("secret"), "{lines}");
+    // The shortened id leads to the event, and to its repeat.
+    let short = lines.lines().next().unwrap().split_whitespace().last().unwrap();
+    let (code, events) = site.callbacks(&["show", short]).await;
+    assert!(code == 0 && short.len() == 12 && events.matches("  logged-subject  ").count() == 2, "{events}");
+    let (code, _, errors) = callbacks_and_errors(&site.stack, &["show", "0123456789ab"]).await;
+    assert!(code == 1 && errors.contains("no event whose id begins with 0123456789ab"), "{errors}");
+    let (code, refused) = site.callbacks(&["logs", "--refused", "--provider", "verifyvasp"]).await;
+    assert!(code == 0 && refused.trim_end().ends_with("Z  refused       verifyvasp  wrong"), "{refused}");
+    let (code, others, errors) = callbacks_and_errors(&site.stack, &["logs", "--provider", "jumio"]).await;
+    assert!(code == 1 && others.is_empty() && errors.contains("have none since"), "{others} {errors}");
+    site.take(&site.stack.verification_queue_url, 4).await;
+}
+
+async fn why_callbacks_are_refused_is_said(site: &Site) {
+    let why = async || {
+        let (code, report) = site.callbacks(&["why", "refused", "verifyvasp", "--json"]).await;
+        (code, serde_json::from_str::<Value>(&report).unwrap())
+    };
+    // A stranger called, and the provider goes on.
+    site.report("why", "DENIED", "OK").await;
+    let (code, report) = why().await;
+    assert_eq!((code, &report["verdict"]), (0, &json!("stranger")), "{report}");
+    assert_eq!((&report["by_reason"], &report["by_address"]), (&json!({ "wrong": 1 }), &json!({})), "{report}");
+    let (_, text) = site.callbacks(&["why", "refused", "verifyvasp"]).await;
+    assert!(
+        text.contains("\nBy reason        wrong 1\n") && text.contains("\nVerdict          a stranger  "),
+        "{text}"
+    );
+    let (code, nothing) = site.callbacks(&["why", "refused", "signicat"]).await;
+    assert!(code == 0 && nothing.contains("nothing was refused"), "{nothing}");
+    assert_eq!(site.callbacks(&["why", "refused", "nobody"]).await.0, 2);
+
+    // Its secret is changed here alone, and the function starts anew with it. Secrets are dated to the second.
+    sleep(Duration::from_millis(1100)).await;
+    let id = &site.stack.secret_ids["verifyvasp"];
+    let put = site.connections.secrets_manager.put_secret_value().secret_id(id);
+    put.secret_string(json!({ "current": "another-secret" }).to_string()).send().await.unwrap();
+    site.restart("verifyvasp", "1").await;
+    assert_eq!(site.report_with(&site.stack.secrets["verifyvasp"], "why").await, 401);
+    let (code, report) = why().await;
+    assert_eq!((code, &report["verdict"]), (1, &json!("locked_out")), "{report}");
+    assert!(report["because"].as_str().unwrap().contains("since the secret changed"), "{report}");
+    assert!(!report.to_string().contains("another-secret"), "{report}");
+
+    // What it says to do lets the provider in again.
+    let command = report["next"]["command"].as_str().unwrap();
+    let argument = |name: &str| command.split(&format!("--{name} ")).nth(1).unwrap().split(' ').next().unwrap();
+    let update = site.connections.secrets_manager.update_secret_version_stage().secret_id(argument("secret-id"));
+    let update = update.version_stage(argument("version-stage")).move_to_version_id(argument("move-to-version-id"));
+    update.remove_from_version_id(argument("remove-from-version-id")).send().await.unwrap();
+    site.restart("verifyvasp", "2").await;
+    site.report("why", "VERIFIED", "OK").await;
+    site.take(&site.stack.verification_queue_url, 2).await;
+}
+
+async fn what_came_of_a_sample_is_said(site: &Site) {
+    let file = cli::project_root().unwrap().join("events/verifyvasp/verification-result-denied.json");
+    let send = async |more: &[&str]| {
+        let (code, line) = site.callbacks(&[&["send", file.to_str().unwrap(), "--json"][..], more].concat()).await;
+        let line: Value = serde_json::from_str(line.trim()).unwrap();
+        (code, line["answer"]["status"].clone(), line["came_to"].clone())
+    };
+    for (more, status, came_to) in [
+        (&[][..], 200, json!("published")),
+        (&[], 200, json!("repeat")),
+        (&["--fresh"], 200, json!("published")),
+        (&["--fresh"], 200, json!("published")),
+        (&["--subject", "named"], 200, json!("published")),
+        (&["--subject", "named"], 200, json!("repeat")),
+        (&["--subject", "named", "--set", "/data/result=VERIFIED"], 200, json!("published")),
+        (&["--set", "/data/verificationUuid=named"], 200, json!(null)),
+    ] {
+        assert_eq!(send(more).await, (0, json!(status), came_to), "{more:?}");
+    }
+    let (_, text) = site.callbacks(&["send", file.to_str().unwrap()]).await;
+    assert!(text.contains("  200 {\"result\":true}  repeat: nothing is published"), "{text}");
+    let sent = site.take(&site.stack.verification_queue_url, 6).await;
+    assert_eq!(sent.iter().filter(|(message, _)| message["subject"] == "named").count(), 3, "{sent:?}");
+}
+
+async fn one_dead_letter_can_be_taken(site: &Site) {
+    let (queue, dead) = (&site.stack.verification_queue_url, &site.stack.verification_dead_letters_url);
+    for subject in ["dead-1", "dead-2"] {
+        site.report(subject, "DENIED", "OK").await;
+    }
+    let sent = site.take(queue, 2).await;
+    let began = runtime::now();
+    for (message, _) in &sent {
+        site.send(dead, &message.to_string()).await;
+    }
+    let id = sent[1].0["id"].as_str().unwrap();
+    let (code, looked) = site.callbacks(&["redrive", "--message", id, "--json"]).await;
+    let looked: Value = serde_json::from_str(looked.trim()).expect("one line");
+    assert_eq!((code, &looked["event"], &looked["received"]), (0, &json!(id), &json!(1)), "{looked}");
+    let died_at: jiff::Timestamp = looked["died_at"].as_str().unwrap().parse().unwrap();
+    assert!(began <= died_at && died_at <= runtime::now(), "{looked}");
+    let (_, text) = site.callbacks(&["redrive", "verdicts", "--dry-run"]).await;
+    assert_eq!(text.matches("  received 2 times  died 2").count(), 2, "{text}");
+    assert!(text.contains(&format!("Z  event {id}\n")), "{text}");
+
+    let (code, _, errors) = callbacks_and_errors(&site.stack, &["redrive", "verdicts", "--message", "nobody"]).await;
+    assert!(code == 1 && errors.contains("there is no message nobody in verdicts"), "{errors}");
+    let (code, taken) = site.callbacks(&["redrive", "verdicts", "--message", id]).await;
+    assert!(code == 0 && taken.contains("verdicts: 1 sent, 0 stay"), "{taken}");
+    assert_eq!(site.take(queue, 1).await[0].0["id"], id);
+    assert_eq!(site.take(dead, 1).await[0].0["id"], sent[0].0["id"]);
+}
+
+async fn the_doctor_adds_no_refusal_unless_told(site: &Site) {
+    let refused = async || site.callbacks(&["logs", "--refused"]).await.1.lines().count();
+    let before = refused().await;
+    let (_, checked) = site.callbacks(&["doctor"]).await;
+    assert!(checked.contains("route of verifications") && checked.contains("clock"), "{checked}");
+    assert!(!checked.contains("route of verifyvasp"), "{checked}");
+    assert_eq!(refused().await, before);
+    let (_, checked) = site.callbacks(&["doctor", "--routes"]).await;
+    assert!(checked.contains("route of verifyvasp"), "{checked}");
+    assert_eq!(refused().await, before + 6, "one a function");
+}
+
+async fn what_is_unknown_is_answered_with_what_is_known(site: &Site) {
+    for (arguments, known) in [
+        (&["list", "--outcome", "granted"][..], "an outcome is approved, rejected, review"),
+        (&["list", "--provider", "wallets"], "the providers are identomat, jumio, signicat, verifyvasp, wallet"),
+        (&["list", "--kind", "jumio.netverify"], "the kinds of jumio are jumio.document-verification"),
+        (&["logs", "--provider", "signicat-assure"], "the providers are identomat"),
+        (&["examples", "wallet"], "wallet-issuance, wallet-verification"),
+    ] {
+        let (code, printed, errors) = callbacks_and_errors(&site.stack, arguments).await;
+        assert!(code > 0 && printed.is_empty() && errors.contains(known), "{arguments:?}: {errors}");
+    }
+    // The addresses do not depend on the API's id, and a wrong one is answered with the right ones.
+    let url = site.stack.endpoint_url.as_ref().unwrap();
+    assert_eq!(site.stack.url("verifyvasp").unwrap(), format!("{url}/callbacks/verifyvasp"));
+    let (code, examples) = site.callbacks(&["examples", "verifyvasp", "expectations"]).await;
+    assert!(code == 0 && examples.starts_with("# verifyvasp\ncurl -i -X POST "), "{examples}");
+    assert!(examples.contains(&format!("\n\n# expectations\ncurl -i -X PUT {url}/expectations/wallet ")), "{examples}");
+    for (method, path) in [("POST", "/callbacks/verifyvas"), ("GET", "/callbacks/verifyvasp"), ("POST", "/callbacks")] {
+        let request = site.http.request(method.parse().unwrap(), format!("{url}{path}"));
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.status(), 404);
+        let body: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
+        assert_eq!(body["message"], format!("there is no route {method} {path}"));
+        assert!(body["routes"].as_array().unwrap().contains(&json!("POST /callbacks/verifyvasp")), "{body}");
+    }
 }
 
 async fn what_is_published_is_shown_and_not_received(site: &Site) {
@@ -70,11 +262,14 @@ async fn what_is_published_is_shown_and_not_received(site: &Site) {
     let (code, lines) = site.callbacks(&["tail", "--since", "1h", "--quiet", "1"]).await;
     let lines: Vec<&str> = lines.lines().collect();
     assert_eq!((code, lines.len()), (0, 3), "{lines:?}");
-    let rejected = "  rejected  verification.verifyvasp.verification-result  shown  LACK-OF-INFORMATION";
+    let rejected = "  rejected         verification.verifyvasp.verification-result  shown  LACK-OF-INFORMATION";
     assert!(lines[0].ends_with(rejected), "{lines:?}");
-    let approved = "  approved  verification.verifyvasp.verification-result  shown  OK  [conflict]";
+    let approved = "  approved         verification.verifyvasp.verification-result  shown  OK  [conflict]";
     assert!(lines[1].ends_with(approved), "{lines:?}");
-    assert!(lines[2].ends_with("  deliver   verification.identomat.one-time-password  shown-session"), "{lines:?}");
+    assert!(
+        lines[2].ends_with("  deliver          verification.identomat.one-time-password  shown-session"),
+        "{lines:?}"
+    );
     // It begins a minute ago, and this was within it.
     assert_eq!(site.callbacks(&["tail", "--quiet", "1"]).await.1.lines().count(), 3);
     let (_, json) = site.callbacks(&["tail", "--since", "1h", "--quiet", "1", "--json"]).await;
@@ -102,7 +297,7 @@ async fn what_is_published_meanwhile_is_shown_once(site: &Site) {
     }
     let output = looking.wait_with_output().await.unwrap();
     let lines = String::from_utf8(output.stdout).unwrap();
-    let subjects: Vec<&str> = lines.lines().map(|line| line.split("  ").nth(3).unwrap()).collect();
+    let subjects: Vec<&str> = lines.lines().map(|line| line.split_whitespace().nth(3).unwrap()).collect();
     assert_eq!(subjects, ["meanwhile-0", "meanwhile-1"], "{lines}");
     site.take(&site.stack.verification_queue_url, 2).await;
 }
@@ -412,6 +607,36 @@ impl Site {
             self.http.post(self.stack.url("verifyvasp").unwrap()).bearer_auth(&self.stack.secrets["verifyvasp"]);
         let request = request.header("content-type", "application/json").body(body.to_string());
         assert_eq!(request.send().await.unwrap().status(), 200);
+    }
+
+    /// Sends a result of VerifyVASP with this token, and returns the status of the answer.
+    async fn report_with(&self, token: &str, subject: &str) -> u16 {
+        let data = json!({ "verificationUuid": subject, "result": "DENIED", "reason": "OK" });
+        let body = json!({ "callbackType": "VERIFICATION_RESULT", "data": data });
+        let request = self.http.post(self.stack.url("verifyvasp").unwrap()).bearer_auth(token);
+        let request = request.header("content-type", "application/json").body(body.to_string());
+        request.send().await.unwrap().status().as_u16()
+    }
+
+    /// Sends the status of a process of Signicat.
+    async fn process(&self, subject: &str, status: &str) {
+        let body = json!({ "dossierId": "a-dossier", "processId": subject, "status": status });
+        let request = self.http.post(self.stack.url("signicat").unwrap()).body(body.to_string());
+        let request = request.header("authorization", &self.stack.secrets["signicat"]);
+        let request = request.header("content-type", "application/json");
+        assert_eq!(request.send().await.unwrap().status(), 200);
+    }
+
+    /// Has a function start anew.
+    async fn restart(&self, function: &str, variable: &str) {
+        let endpoint_url = self.stack.endpoint_url.as_ref().unwrap();
+        let name = &self.stack.functions[function];
+        let url = format!("{endpoint_url}/2015-03-31/functions/{name}/configuration");
+        let configuration = self.http.get(&url).send().await.unwrap().text().await.unwrap();
+        let mut configuration: Value = serde_json::from_str(&configuration).unwrap();
+        configuration["Environment"]["Variables"]["RESTARTED"] = json!(variable);
+        let body = json!({ "Environment": configuration["Environment"] });
+        self.http.put(&url).body(body.to_string()).send().await.unwrap().error_for_status().unwrap();
     }
 
     /// Sends a password of Identomat that is to be delivered.
