@@ -633,6 +633,7 @@ impl Scene {
         let lines = commands.lines().filter(|line| !line.starts_with("cargo callbacks local"));
         let commands = lines.collect::<Vec<_>>().join("\n");
         let commands = commands.replace("target/local/stack.json", &self.stack_file("stack", None));
+        let commands = commands.replace("http://localhost:4566", self.endpoint_url());
         let commands =
             commands.replace("target/consumer.sqlite", &self.folder.join("consumer.sqlite").display().to_string());
         let mut shell = Command::new("bash");
