@@ -26,11 +26,11 @@ const NEVER_CALLED: [(&str, &str, &str, &str); 3] = [
 ];
 const NEEDED_BY_DYNAMODB: &str = "DynamoDB's usage notes count it among the least that it needs, and do not say when";
 
-/// Whoever deploys the stack, with AWS's policy AdministratorAccess.
+/// The principal that deploys the stack, with AWS's policy AdministratorAccess.
 const DEPLOYER: &str = "deployer";
 
 /// What CloudFormation has to do on the key for each type of resource: the service through which, if not by itself, and the actions.
-/// Queues, topics and log groups are created without the key: it is used by whoever sends and receives, and by the logs' service.
+/// Queues, topics and log groups are created without the key: senders, receivers and the logs' service use it.
 ///
 /// Sources: [keys](https://docs.aws.amazon.com/kms/latest/developerguide/kms-api-permissions-reference.html),
 /// [aliases](https://docs.aws.amazon.com/kms/latest/developerguide/alias-access.html),

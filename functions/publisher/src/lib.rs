@@ -54,6 +54,9 @@ struct Reused {
 /// How often a row is read again after somebody else wrote it. Publishers of one track meet only after a redrive.
 const MAX_ATTEMPTS: usize = 5;
 
+/// How many proofs are claimed at once. A batch can have over a thousand, and a function may open 1,024 files.
+const CLAIMS_AT_ONCE: usize = 16;
+
 impl<C: Courses + Proofs, Q: MessageQueue, U: Quarantine> Publisher<C, Q, U> {
     /// Publishes a batch of inserts, and returns the sequence numbers of those that have to come again.
     ///
@@ -140,14 +143,18 @@ impl<C: Courses + Proofs, Q: MessageQueue, U: Quarantine> Publisher<C, Q, U> {
         for claim in claims.iter().flatten() {
             first.entry(&claim.proof).or_insert(claim);
         }
-        let claimed = first.into_iter().map(async |(proof, claim)| match self.courses.claim(claim).await {
-            Ok(claim) => Some((proof, claim)),
+        let claim = async |(proof, claim): &(&str, &Claim)| match self.courses.claim(claim).await {
+            Ok(claim) => Some(((*proof).to_owned(), claim)),
             Err(failure) => {
                 warn!(error = chain(&failure), "failed to claim a proof");
                 None
             }
-        });
-        let claimed: BTreeMap<&str, Claim> = join_all(claimed).await.into_iter().flatten().collect();
+        };
+        let first: Vec<_> = first.into_iter().collect();
+        let mut claimed: BTreeMap<String, Claim> = BTreeMap::new();
+        for some in first.chunks(CLAIMS_AT_ONCE) {
+            claimed.extend(join_all(some.iter().map(&claim)).await.into_iter().flatten());
+        }
         let reused = |claims: &Vec<Claim>| {
             let mut reused = Reused::default();
             for (place, claim) in (0..).zip(claims) {

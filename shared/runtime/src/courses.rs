@@ -142,7 +142,7 @@ impl Proofs for DynamoCourses {
             .table_name(&self.table)
             .key("pk", AttributeValue::S(proof_partition(&claim.proof)))
             .key("sk", text(&claim.what))
-            // What is there stays. So the first claim counts, whoever comes at the same time, and however often.
+            // An existing claim stays. So the first one counts, also of two at the same time.
             .update_expression(
                 "SET holder = if_not_exists(holder, :holder), event_id = if_not_exists(event_id, :event_id)",
             )
