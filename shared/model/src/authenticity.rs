@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// The evidence that names the code of a wallet's callback. It stays in the table: no message has it.
-const CODE_SHA256: &str = "code_sha256";
+pub(crate) const CODE_SHA256: &str = "code_sha256";
 
 /// The evidence that has the subject that was announced with the code.
 const SUBJECT: &str = "subject";
@@ -42,6 +42,10 @@ pub enum Assurance {
     OneTimeCode,
     /// It comes from one of the provider's addresses.
     SourceAddress,
+    /// It is no callback but the provider's answer to a question of ours, over TLS and with our credentials.
+    Fetched,
+    /// It is no callback but a record of this system: an announcement, or that a verdict is overdue.
+    Internal,
 }
 
 /// A request that was found authentic: its body, and how we know.
@@ -68,6 +72,13 @@ impl Verified {
     /// Not public: what it is read from has to have come from the store, which no type can tell. [`StoredEvent::reread`] is the one use.
     pub(crate) fn once(event: &StoredEvent) -> Self {
         Self { body: event.body.clone().into(), assurance: event.assurance, evidence: event.evidence.clone() }
+    }
+
+    /// What a provider answered when it was asked: over TLS, or in a network of the company's, and with our credentials. The
+    /// fetcher has made sure of that. What the answer says is as hostile as any input.
+    #[must_use]
+    pub fn fetched(answer: impl Into<Bytes>) -> Self {
+        Self::new(answer, Assurance::Fetched)
     }
 
     /// What the check found out that a parser or a later verification needs: no secrets, no personal data.

@@ -9,7 +9,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    EventId, Outcome, StoreError, StoredEvent, Timestamp,
+    DueChange, EventId, Origin, Outcome, StoreError, StoredEvent, Timestamp,
     stored::{is_false, milliseconds},
 };
 
@@ -99,6 +99,10 @@ pub struct Course {
     pub callbacks: u64,
     /// When the first of them was received.
     pub first_received_at: Option<Timestamp>,
+    /// What writing the row changes about when the track is due. The row keeps that beside the course: see
+    /// [`Due`](crate::Due).
+    #[serde(skip)]
+    pub due: DueChange,
 }
 
 /// What was decided about one recorded event.
@@ -108,6 +112,9 @@ pub struct Decision {
     pub id: String,
     /// Provider and kind.
     pub kind: String,
+    /// Where it comes from.
+    #[serde(default, skip_serializing_if = "Origin::is_callback")]
+    pub origin: Origin,
     /// The callback's verdict: its own, or [`Outcome::Review`] for an approval whose proofs stand for something else.
     pub outcome: Outcome,
     /// The callback's own verdict, if it is another.
@@ -191,6 +198,7 @@ impl Default for Course {
             sequence: 0,
             callbacks: 0,
             first_received_at: None,
+            due: DueChange::Keep,
         }
     }
 }
@@ -210,17 +218,21 @@ impl Course {
         if let Some(known) = self.decisions.iter().find(|decision| decision.id == event.id) {
             return Decided { published: known.published.clone(), is_new: false };
         }
-        self.policy = event.policy;
+        if event.origin().is_provider() {
+            self.policy = event.policy;
+        }
         if let Some(replaced) = &event.replaces {
             self.decisions.iter_mut().filter(|known| known.id == *replaced).for_each(|known| known.replaced = true);
         }
         let mut decision = Decision::undecided(event, reused);
-        let published = if event.is_delivery() {
+        let published = if !decision.origin.is_provider() {
+            self.report(&decision, now)
+        } else if event.is_delivery() {
             self.is_to_be_delivered(&decision, now).then_some(Outcome::None).map(Published::plain)
         } else if self.is_repeat(&decision) {
             None
         } else {
-            Some(self.news(&decision))
+            Some(self.news(&decision, event.replaces.as_deref()))
         };
         decision.published = published.map(|published| {
             self.sequence = u64::try_from(now.as_millisecond()).unwrap_or_default().max(self.sequence + 1);
@@ -243,12 +255,21 @@ impl Course {
         self.decisions.iter().map(|decision| decision.expires_at).max().unwrap_or_default()
     }
 
+    /// What to publish of a record of our own, except for its sequence: that a verdict is overdue, unless one has come
+    /// meanwhile. No announcement is published.
+    fn report(&self, new: &Decision, now: Timestamp) -> Option<Published> {
+        let standing = self.standing(now);
+        let is_overdue = new.origin == Origin::Overdue && !standing.is_final;
+        let previous = Some(standing.outcome).filter(|outcome| *outcome != Outcome::None);
+        is_overdue.then(|| Published { previous, ..Published::plain(Outcome::None) })
+    }
+
     /// A repeat says the same as the callback before or after it.
     fn is_repeat(&self, new: &Decision) -> bool {
-        let before = self.decisions.iter().rev().find(|d| d.place() < new.place() && d.counts_at(new.received_at));
-        let after =
-            self.decisions.iter().find(|d| d.place() > new.place() && new.counts_at(d.received_at) && d.counts());
-        [before, after].into_iter().flatten().any(|neighbour| neighbour.content() == new.content())
+        let mut compared = self.decisions.iter().filter(|d| d.is_compared());
+        let before = compared.clone().rev().find(|d| d.place() < new.place() && d.counts_at(new.received_at));
+        let after = compared.find(|d| d.place() > new.place() && new.counts_at(d.received_at) && d.counts());
+        [before, after].into_iter().flatten().any(|neighbour| neighbour.says_the_same_as(new))
     }
 
     /// A password or link is delivered once, and not if it has expired or its recipient got a newer one.
@@ -265,11 +286,13 @@ impl Course {
     }
 
     /// What to publish of an event that is no repeat, except for its sequence.
-    fn news(&self, new: &Decision) -> Published {
+    fn news(&self, new: &Decision, replaces: Option<&str>) -> Published {
         // What has expired is compared with the newest there is, so that the order of arrival makes no difference.
-        let newest = self.decisions.iter().map(|d| d.received_at).max().unwrap_or(new.received_at).max(new.received_at);
-        let others = || self.decisions.iter().filter(|d| d.counts_at(newest));
-        let before = Standing::of(self.policy, others());
+        let said = || self.decisions.iter().filter(|d| d.origin.is_provider());
+        let newest = said().map(|d| d.received_at).max().unwrap_or(new.received_at).max(new.received_at);
+        let others = || said().filter(|d| d.counts_at(newest));
+        let stood = |d: &&Decision| d.counts_at(newest) || (Some(d.id.as_str()) == replaces && !d.has_expired(newest));
+        let before = Standing::of(self.policy, said().filter(stood));
         let earlier = others().filter(|d| d.place() < new.place());
         let later = others().filter(|d| d.place() > new.place());
         let is_newest = later.clone().next().is_none();
@@ -285,7 +308,7 @@ impl Course {
             outcome: if late || !is_verdict { Outcome::None } else { after.outcome },
             sequence: 0,
             previous: Some(before.outcome).filter(|outcome| *outcome != Outcome::None),
-            repeated: others().any(|d| d.content() == new.content()),
+            repeated: others().any(|d| d.says_the_same_as(new)),
             late,
             conflict: is_verdict && new.is_final && after.conflict,
             reused: Vec::new(),
@@ -294,9 +317,13 @@ impl Course {
 
     /// Puts a decision in its place. If there are too many then, one that no later decision needs is forgotten.
     fn remember(&mut self, new: Decision) {
-        self.callbacks += 1;
-        self.first_received_at =
-            Some(self.first_received_at.map_or(new.received_at, |first| first.min(new.received_at)));
+        if new.origin.is_callback() {
+            self.callbacks += 1;
+        }
+        if new.origin.is_provider() {
+            self.first_received_at =
+                Some(self.first_received_at.map_or(new.received_at, |first| first.min(new.received_at)));
+        }
         let place = self.decisions.partition_point(|d| d.place() < new.place());
         self.decisions.insert(place, new);
         while self.decisions.len() > Self::KEPT {
@@ -308,7 +335,8 @@ impl Course {
                     && middle.content() == after.content()
             });
             let forgotten = within_repeats.map(|before| before + 1);
-            // Else the oldest, but what final verdicts there were is remembered longest.
+            // Else what the provider did not say, or the oldest. What final verdicts there were is remembered longest.
+            let forgotten = forgotten.or_else(|| self.decisions.iter().position(|d| !d.origin.is_provider()));
             let forgotten = forgotten.or_else(|| self.decisions.iter().position(|d| !d.is_final));
             self.decisions.remove(forgotten.unwrap_or_default());
         }
@@ -325,6 +353,7 @@ impl Decision {
         Self {
             id: event.id.clone(),
             kind: event.kind.clone(),
+            origin: event.origin(),
             outcome,
             reported: Some(event.outcome).filter(|own| *own != outcome),
             is_final: event.is_final,
@@ -348,6 +377,23 @@ impl Decision {
         EventId::content_of(&self.id)
     }
 
+    /// Whether a callback beside it is compared with it. Records of our own say nothing. An answer that only confirmed
+    /// what stood is passed over: what it confirmed is compared.
+    fn is_compared(&self) -> bool {
+        match self.origin {
+            Origin::Callback => true,
+            Origin::Fetched => self.published.is_some(),
+            Origin::Announced | Origin::Overdue => false,
+        }
+    }
+
+    /// Whether two callbacks say the same. An answer of the provider has less in it than a callback: only the verdict counts.
+    fn says_the_same_as(&self, other: &Self) -> bool {
+        let verdict = |d: &Self| (d.outcome, d.is_final, d.reasons.clone());
+        self.content() == other.content()
+            || ([self.origin, other.origin].contains(&Origin::Fetched) && verdict(self) == verdict(other))
+    }
+
     /// The place in the course. An approval comes before what else was received in the same millisecond, so that it is
     /// not the last word.
     fn place(&self) -> (Timestamp, bool, &str) {
@@ -359,7 +405,11 @@ impl Decision {
     }
 
     fn counts_at(&self, time: Timestamp) -> bool {
-        self.counts() && self.expires_at > time.as_second()
+        self.counts() && !self.has_expired(time)
+    }
+
+    fn has_expired(&self, time: Timestamp) -> bool {
+        self.expires_at <= time.as_second()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -102,7 +103,7 @@ impl From<Subject> for String {
 pub struct EventId(String);
 
 impl EventId {
-    fn new(content: &Identity, received_at: Timestamp, body: &[u8]) -> Self {
+    pub(crate) fn new(content: &Identity, received_at: Timestamp, body: &[u8]) -> Self {
         // Parts have the event's id in their keys. Two bodies with the same content must not share them.
         let large = (body.len() > Part::BYTES).then(|| Identity::of_bytes(body));
         let rest = large.as_ref().map_or(&content.0[16..24], |body| &body.0[..8]);
@@ -229,6 +230,8 @@ pub struct Parsed {
     pub recipient: Option<Identity>,
     /// What the verdict rests on, and may stand for nothing else.
     pub proofs: Vec<Proof>,
+    /// After which time a verdict that is not final is looked after, where the provider's usual time does not fit.
+    pub due_after: Option<SignedDuration>,
 }
 
 impl Parsed {
@@ -256,7 +259,14 @@ impl Parsed {
             delivery: kind.is_delivery(),
             recipient: None,
             proofs: Vec::new(),
+            due_after: None,
         }
+    }
+
+    /// The same, to be looked after again when so much time has passed. See [`due`](crate::DueChange).
+    #[must_use]
+    pub fn due_after(self, time: SignedDuration) -> Self {
+        Self { due_after: Some(time), ..self }
     }
 
     /// The same, final or not.
@@ -386,6 +396,7 @@ pub struct Event {
     pub(crate) body: bytes::Bytes,
     pub(crate) evidence: Details,
     pub(crate) perishable: bool,
+    pub(crate) due_at: Option<Timestamp>,
     pub(crate) traceparent: Option<String>,
 }
 
@@ -432,6 +443,7 @@ impl Event {
             body: verified.body().clone(),
             evidence: verified.evidence().clone(),
             perishable,
+            due_at: parsed.due_after.and_then(|time| received_at.checked_add(time).ok()),
             traceparent: None,
         }
     }

@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::{InvalidSubject, StoreError, Subject, Timestamp, Unavailable, event::hex};
+use crate::{CourseKey, Details, InvalidSubject, StoreError, Subject, Timestamp, Unavailable, event::hex};
 
 /// What was begun at the wallet gateway. A code is good for this only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +39,9 @@ pub struct Expectation {
     /// When the callback is due (S, RFC 3339); absent if that is not known. A later one is accepted all the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub due_at: Option<Timestamp>,
+    /// When it was announced (S, RFC 3339); absent in an item that a service has written itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub announced_at: Option<Timestamp>,
     /// When the code expires (N, seconds since 1970): the table's TTL attribute. After that the code is refused, even if DynamoDB has
     /// not deleted the item yet.
     pub expires_at: i64,
@@ -58,6 +61,7 @@ impl Expectation {
             state: None,
             template_ids: Vec::new(),
             due_at: None,
+            announced_at: Some(now),
             expires_at: Self::expiry(now),
         }
     }
@@ -126,6 +130,8 @@ pub enum Registered {
     Same {
         /// The subject that it has had since then.
         subject: Subject,
+        /// When that was, if it is known.
+        announced_at: Option<Timestamp>,
     },
     /// Something else is expected under the same code, and still is.
     Conflict,
@@ -135,7 +141,71 @@ impl Registered {
     /// What becomes of an announcement if this is what is known under its code.
     #[must_use]
     pub fn beside(known: Expectation, announced: &Expectation) -> Self {
-        if known.is_same_as(announced) { Self::Same { subject: known.subject } } else { Self::Conflict }
+        if known.is_same_as(announced) {
+            Self::Same { subject: known.subject, announced_at: known.announced_at }
+        } else {
+            Self::Conflict
+        }
+    }
+}
+
+/// A verdict that a service of yours expects, as the expectations table holds it: an item with these attributes. Those of the
+/// wallet gateway are [`Expectation`]s.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Announcement {
+    /// Partition key (S): provider, track and subject, with `#` between them.
+    #[serde(rename = "pk")]
+    pub key: String,
+    /// When the verdict is due (S, RFC 3339).
+    pub due_at: Timestamp,
+    /// When it was announced (S, RFC 3339).
+    pub announced_at: Timestamp,
+    /// References by which the provider can be asked (M); absent where none were announced.
+    #[serde(default, skip_serializing_if = "Details::is_empty")]
+    pub details: Details,
+    /// When it expires (N, seconds since 1970): the table's TTL attribute.
+    pub expires_at: i64,
+}
+
+impl Announcement {
+    /// The announcement of a verdict on this track that is due at this time.
+    #[must_use]
+    pub fn new(track: &CourseKey, due_at: Timestamp, now: Timestamp) -> Self {
+        let CourseKey { provider, subject, track } = track;
+        let expires_at = Expectation::expiry(due_at.max(now));
+        Self {
+            key: format!("{provider}#{track}#{subject}"),
+            due_at,
+            announced_at: now,
+            details: Details::new(),
+            expires_at,
+        }
+    }
+
+    /// The same, with these references.
+    #[must_use]
+    pub fn with_details(self, details: Details) -> Self {
+        Self { details, ..self }
+    }
+}
+
+/// What became of the announcement of a verdict.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Announced {
+    /// It is expected now.
+    Fresh,
+    /// It was expected already, since this time.
+    Same(Timestamp),
+    /// It is expected by another time, or with other references.
+    Conflict,
+}
+
+impl Announced {
+    /// What becomes of an announcement if this is what is known of its track.
+    #[must_use]
+    pub fn beside(known: &Announcement, announced: &Announcement) -> Self {
+        let content = |announcement: &Announcement| (announcement.due_at, announcement.details.clone());
+        if content(known) == content(announced) { Self::Same(known.announced_at) } else { Self::Conflict }
     }
 }
 
@@ -156,4 +226,14 @@ pub trait Expectations: Send + Sync {
         expectation: &Expectation,
         now: Timestamp,
     ) -> impl Future<Output = Result<Registered, StoreError>> + Send;
+
+    /// Expects this verdict from now on, unless it is expected by another time. What has expired by now does not count.
+    ///
+    /// # Errors
+    /// If the store refuses or does not answer in time.
+    fn announce(
+        &self,
+        announcement: &Announcement,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Announced, StoreError>> + Send;
 }

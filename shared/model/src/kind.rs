@@ -69,6 +69,14 @@ impl<D: Serialize> Kind<D> {
     }
 }
 
+impl Kind<NoDetails> {
+    /// The kind of an announcement. It is recorded, and never published: your service knows of it.
+    pub const ANNOUNCED: Self = Self::new("announced", Track::new("announced", Policy::Reopens), &[Outcome::None]);
+
+    /// The kind of the record that a verdict did not come in time.
+    pub const OVERDUE: Self = Self::new("overdue", Track::new("overdue", Policy::Reopens), &[Outcome::None]);
+}
+
 /// What is told of a callback that was not understood: nothing but why.
 #[derive(Debug, Clone, Copy, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]

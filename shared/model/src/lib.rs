@@ -10,11 +10,15 @@
 
 mod authenticity;
 mod course;
+mod due;
+mod erasure;
 mod event;
 mod expectation;
+mod fetch;
 mod kind;
 mod message;
 mod outbox;
+mod pause;
 mod pipeline;
 mod proof;
 mod provider;
@@ -31,11 +35,15 @@ pub use authenticity::{
     Assurance, AuthError, Networks, Refusal, Verified, one_time_code, secret_in_body, shared_secret, source_address,
 };
 pub use course::{Course, CourseKey, Courses, Decided, Decision, Policy, Published, Standing, Track, Written};
+pub use due::{Due, DueChange, DueRule, Dues, Next, Origin, Schedule};
+pub use erasure::{Erasure, Erasures};
 pub use event::{Details, Event, EventId, Identity, InvalidSubject, Outcome, Parsed, Subject, Unrecognized};
-pub use expectation::{Expectation, Expectations, Purpose, Registered, is_state};
+pub use expectation::{Announced, Announcement, Expectation, Expectations, Purpose, Registered, is_state};
+pub use fetch::{Fetcher, Found, NoCredentials, NoReply, Question, Reply, Web, fetched, is_plain_reference};
 pub use kind::{Kind, NoDetails};
 pub use message::{Message, MessageDetail};
 pub use outbox::{MessageQueue, NotSent};
+pub use pause::{Pace, Pause, Pauses};
 pub use pipeline::{Receipt, Rejection, receive};
 pub use proof::{Claim, Proof, Proofs};
 pub use provider::{Provider, ProviderName};

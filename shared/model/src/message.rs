@@ -146,6 +146,7 @@ impl Message {
         let (payload, payload_text) = match detail {
             // What is perishable stays where it perishes.
             _ if event.perishable => (None, None),
+            _ if event.is_erased() => (None, None),
             _ if event.parts.is_some() => (None, None),
             MessageDetail::Reference => (None, None),
             MessageDetail::Full => match serde_json::from_slice::<Box<RawValue>>(&event.body) {

@@ -1,13 +1,13 @@
 //! Where events are kept.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Mutex, PoisonError},
 };
 
 use crate::{
-    Claim, Course, CourseKey, Courses, Event, Expectation, Expectations, Proofs, Registered, Retention, StoredEvent,
-    Timestamp, Unavailable, Written,
+    Announced, Announcement, Claim, Course, CourseKey, Courses, Due, DueChange, Dues, Erasure, Erasures, Event,
+    Expectation, Expectations, Proofs, Registered, Retention, StoredEvent, Timestamp, Unavailable, Written,
 };
 
 /// What became of an insert.
@@ -63,7 +63,12 @@ impl EventStore for MemoryStore {
 #[derive(Default)]
 pub struct MemoryCourses {
     courses: Mutex<BTreeMap<CourseKey, Course>>,
+    dues: Mutex<BTreeMap<CourseKey, Due>>,
     claims: Mutex<BTreeMap<String, Claim>>,
+    /// The keys of the verifications that are erased.
+    erasures: Mutex<BTreeSet<String>>,
+    /// The ids of the events that were erased.
+    erased: Mutex<BTreeSet<String>>,
 }
 
 impl MemoryCourses {
@@ -77,6 +82,32 @@ impl MemoryCourses {
     #[must_use]
     pub fn claims(&self) -> BTreeMap<String, Claim> {
         self.claims.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Puts a verification on the list of those that are erased.
+    pub fn list_as_erased(&self, provider: &str, subject: &str) {
+        let mut erasures = self.erasures.lock().unwrap_or_else(PoisonError::into_inner);
+        erasures.insert(Erasure::key_of(provider, subject));
+    }
+
+    /// The ids of the stored events that were erased.
+    #[must_use]
+    pub fn erased(&self) -> BTreeSet<String> {
+        self.erased.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Erasures for MemoryCourses {
+    async fn read_with_erasures(&self, keys: &[CourseKey]) -> Result<Vec<(Course, bool)>, StoreError> {
+        let courses = self.read(keys).await?;
+        let erasures = self.erasures.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_erased = |key: &CourseKey| erasures.contains(&Erasure::key_of(&key.provider, &key.subject));
+        Ok(courses.into_iter().zip(keys.iter().map(is_erased)).collect())
+    }
+
+    async fn erase(&self, event: &StoredEvent, _now: Timestamp) -> Result<(), StoreError> {
+        self.erased.lock().unwrap_or_else(PoisonError::into_inner).insert(event.id.clone());
+        Ok(())
     }
 }
 
@@ -98,7 +129,22 @@ impl Courses for MemoryCourses {
         if courses.get(key).map_or(0, |kept| kept.version) != course.version {
             return Ok(Written::Overtaken);
         }
-        courses.insert(key.clone(), Course { version: course.version + 1, ..course.clone() });
+        let kept = Course { version: course.version + 1, due: DueChange::Keep, ..course.clone() };
+        courses.insert(key.clone(), kept);
+        let mut dues = self.dues.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = |time| Due { key: key.clone(), due_at: time, ask_at: time, asks: 0 };
+        match course.due {
+            DueChange::Keep => {}
+            DueChange::Set(time) => {
+                dues.entry(key.clone()).or_insert_with(|| due(time));
+            }
+            DueChange::Reset(time) => {
+                dues.insert(key.clone(), due(time));
+            }
+            DueChange::Clear => {
+                dues.remove(key);
+            }
+        }
         Ok(Written::Kept)
     }
 
@@ -109,22 +155,64 @@ impl Courses for MemoryCourses {
     }
 }
 
+impl Dues for MemoryCourses {
+    async fn due(&self, shard: u8, now: Timestamp, limit: usize) -> Result<Vec<CourseKey>, StoreError> {
+        // All are in one shard.
+        let dues = self.dues.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut due: Vec<&Due> = dues.values().filter(|due| due.ask_at <= now && shard == 0).collect();
+        due.sort_by_key(|due| due.ask_at);
+        Ok(due.into_iter().take(limit).map(|due| due.key.clone()).collect())
+    }
+
+    async fn read_due(&self, key: &CourseKey) -> Result<Option<(Due, Course)>, StoreError> {
+        let due = self.dues.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned();
+        let course = self.all().remove(key).unwrap_or_default();
+        Ok(due.map(|due| (due, course)))
+    }
+
+    async fn move_on(&self, due: &Due, next: Option<&Due>) -> Result<bool, StoreError> {
+        let mut dues = self.dues.lock().unwrap_or_else(PoisonError::into_inner);
+        if dues.get(&due.key) != Some(due) {
+            return Ok(false);
+        }
+        match next {
+            Some(next) => dues.insert(due.key.clone(), next.clone()),
+            None => dues.remove(&due.key),
+        };
+        Ok(true)
+    }
+}
+
 /// Expectations in memory, for tests.
 #[derive(Default)]
-pub struct MemoryExpectations(Mutex<BTreeMap<String, Expectation>>);
+pub struct MemoryExpectations {
+    of_codes: Mutex<BTreeMap<String, Expectation>>,
+    of_tracks: Mutex<BTreeMap<String, Announcement>>,
+}
 
 impl Expectations for MemoryExpectations {
     async fn find(&self, code_sha256: &str) -> Result<Option<Expectation>, Unavailable> {
-        Ok(self.0.lock().unwrap_or_else(PoisonError::into_inner).get(code_sha256).cloned())
+        Ok(self.of_codes.lock().unwrap_or_else(PoisonError::into_inner).get(code_sha256).cloned())
     }
 
     async fn register(&self, expectation: &Expectation, now: Timestamp) -> Result<Registered, StoreError> {
-        let mut expectations = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut expectations = self.of_codes.lock().unwrap_or_else(PoisonError::into_inner);
         match expectations.get(&expectation.code_sha256) {
             Some(known) if known.counts_at(now) => Ok(Registered::beside(known.clone(), expectation)),
             _ => {
                 expectations.insert(expectation.code_sha256.clone(), expectation.clone());
                 Ok(Registered::Fresh)
+            }
+        }
+    }
+
+    async fn announce(&self, announcement: &Announcement, now: Timestamp) -> Result<Announced, StoreError> {
+        let mut announcements = self.of_tracks.lock().unwrap_or_else(PoisonError::into_inner);
+        match announcements.get(&announcement.key) {
+            Some(known) if known.expires_at >= now.as_second() => Ok(Announced::beside(known, announcement)),
+            _ => {
+                announcements.insert(announcement.key.clone(), announcement.clone());
+                Ok(Announced::Fresh)
             }
         }
     }

@@ -3,7 +3,10 @@
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::{Assurance, Details, Event, EventId, Outcome, Policy, Proof, Provider, Timestamp, Verified};
+use crate::{
+    Assurance, CourseKey, Details, Event, EventId, Identity, Kind, NoDetails, Origin, Outcome, Policy, Proof, Provider,
+    Timestamp, Verified,
+};
 
 /// An event as the events table holds it. Each field is an attribute of the same name.
 ///
@@ -49,6 +52,9 @@ pub struct StoredEvent {
     /// When the callback came (S, RFC 3339, UTC, always with milliseconds, so that their texts sort as the times do).
     #[serde(serialize_with = "milliseconds")]
     pub received_at: Timestamp,
+    /// When the verdict is due, or is looked after again (S, as `received_at`); absent where that is not said.
+    #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "milliseconds_if_any")]
+    pub due_at: Option<Timestamp>,
     /// When the drain moved it from the spill queue into the table (S, as `received_at`); absent where it was not spilled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drained_at: Option<Timestamp>,
@@ -79,6 +85,9 @@ pub struct StoredEvent {
     /// Whether it holds a password or a link, and so is kept for a short time (BOOL); absent when it does not.
     #[serde(default, skip_serializing_if = "is_false")]
     pub perishable: bool,
+    /// When its personal data was erased (S, as `received_at`); absent where it was not.
+    #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "milliseconds_if_any")]
+    pub erased_at: Option<Timestamp>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
@@ -142,8 +151,7 @@ impl StoredEvent {
     pub fn new(event: &Event, retention: Retention) -> Self {
         let retention = if event.perishable { retention.perishables } else { retention.events };
         let id = event.id.as_str().to_owned();
-        // The id is a hash, so any byte of it spreads evenly.
-        let shard = id.bytes().last().unwrap_or_default() % Self::SHARDS_PER_DAY;
+        let day = day_of(&id, event.received_at);
         Self {
             subject: event.subject.as_str().to_owned(),
             id,
@@ -160,6 +168,7 @@ impl StoredEvent {
             assurance: event.assurance,
             occurred_at: event.occurred_at,
             received_at: event.received_at,
+            due_at: event.due_at,
             drained_at: None,
             replaces: None,
             traceparent: event.traceparent.clone(),
@@ -168,9 +177,10 @@ impl StoredEvent {
             proofs: event.proofs.clone(),
             body: event.body.to_vec(),
             parts: None,
-            day: format!("{}#{shard}", event.received_at.strftime("%Y-%m-%d")),
+            day,
             expires_at: event.received_at.as_second().saturating_add(retention.as_secs()),
             perishable: event.perishable,
+            erased_at: None,
         }
     }
 
@@ -189,6 +199,82 @@ impl StoredEvent {
                 let replaces = Some(self.id.clone()).filter(|id| *id != event.id.as_str());
                 Ok(Self { replaces, ..Self::new(&event, retention) })
             }
+        }
+    }
+
+    /// What an event is after another check of its authenticity has found out this: another event, received when the first one
+    /// was, that replaces it in its course. Nothing if that changes nothing. Needs the whole body.
+    #[must_use]
+    pub fn rechecked<P: Provider>(
+        &self,
+        evidence: &str,
+        value: serde_json::Value,
+        retention: Retention,
+    ) -> Option<Self> {
+        let verified = Verified::once(self).with_evidence(evidence, value);
+        let event =
+            Event::new::<P>(&verified, P::parse(&verified), self.received_at).traced_by(self.traceparent.clone());
+        let replaces = Some(self.id.clone()).filter(|id| *id != event.id.as_str())?;
+        Some(Self { replaces: Some(replaces), ..Self::new(&event, retention) })
+    }
+
+    /// The record of an announcement: from this time on, a verdict is expected on the track, and due at that time.
+    #[must_use]
+    pub fn announced(key: &CourseKey, at: Timestamp, due_at: Option<Timestamp>, retention: Retention) -> Self {
+        Self { due_at, ..Self::internal(&Kind::ANNOUNCED, key, at, retention) }
+    }
+
+    /// The record that a verdict did not come until this time. Whoever makes it, for one time it is one event.
+    #[must_use]
+    pub fn overdue(key: &CourseKey, due_at: Timestamp, retention: Retention) -> Self {
+        Self::internal(&Kind::OVERDUE, key, due_at, retention)
+    }
+
+    fn internal(kind: &Kind<NoDetails>, key: &CourseKey, at: Timestamp, retention: Retention) -> Self {
+        let CourseKey { provider, subject, track } = key;
+        let content = Identity::of([provider.as_str(), kind.name(), subject, track].map(Some));
+        let id = EventId::new(&content, at, &[]).as_str().to_owned();
+        Self {
+            day: day_of(&id, at),
+            subject: subject.clone(),
+            id,
+            provider: provider.clone(),
+            source: format!("/expectations/{provider}"),
+            kind: format!("{provider}.{}", kind.name()),
+            track: track.clone(),
+            policy: kind.track().policy(),
+            recipient: None,
+            outcome: Outcome::None,
+            is_final: false,
+            reasons: Vec::new(),
+            unrecognized: None,
+            assurance: Assurance::Internal,
+            occurred_at: None,
+            received_at: at,
+            due_at: None,
+            drained_at: None,
+            replaces: None,
+            traceparent: None,
+            details: Details::new(),
+            evidence: Details::new(),
+            proofs: Vec::new(),
+            body: Vec::new(),
+            parts: None,
+            expires_at: at.as_second().saturating_add(retention.events.as_secs()),
+            perishable: false,
+            erased_at: None,
+        }
+    }
+
+    /// Where the event comes from.
+    #[must_use]
+    pub fn origin(&self) -> Origin {
+        let is_overdue = || self.kind.strip_prefix(&self.provider).and_then(|kind| kind.strip_prefix('.'));
+        match self.assurance {
+            Assurance::Fetched => Origin::Fetched,
+            Assurance::Internal if is_overdue() == Some(Kind::OVERDUE.name()) => Origin::Overdue,
+            Assurance::Internal => Origin::Announced,
+            _ => Origin::Callback,
         }
     }
 
@@ -229,6 +315,18 @@ impl StoredEvent {
     pub fn is_delivery(&self) -> bool {
         self.perishable && self.unrecognized.is_none()
     }
+}
+
+/// The day of an event, and a shard of it. The id is a hash, so any byte of it spreads evenly.
+fn day_of(id: &str, received_at: Timestamp) -> String {
+    let shard = id.bytes().last().unwrap_or_default() % StoredEvent::SHARDS_PER_DAY;
+    format!("{}#{shard}", received_at.strftime("%Y-%m-%d"))
+}
+
+/// The same, if there is a time.
+#[expect(clippy::ref_option, reason = "serde passes a reference")]
+fn milliseconds_if_any<S: Serializer>(time: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
+    time.map(|time| format!("{time:.3}")).serialize(serializer)
 }
 
 /// A time with three fractional digits, whatever they are.

@@ -1,18 +1,19 @@
 //! The connections of one function.
 
-use std::{net::IpAddr, time::Duration};
+use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
 use aws_config::{
     BehaviorVersion, SdkConfig, retry::RetryConfig, stalled_stream_protection::StalledStreamProtectionConfig,
     timeout::TimeoutConfig,
 };
 use ipnet::IpNet;
-use model::MessageDetail;
+use model::{DueRule, MessageDetail, Retention};
 use serde::de::DeserializeOwned;
 
 use crate::{
-    AllowedNetworks, Cached, DynamoCourses, DynamoExpectations, DynamoStore, Error, Hosts, InternalQueue, LookUp,
-    Secrets, SpillingStore, SqsQueue, UserAgent, Vault, config, connections::Connections, http::now,
+    AllowedNetworks, Cached, CredentialVault, DynamoCourses, DynamoErasures, DynamoExpectations, DynamoPauses,
+    DynamoStore, Error, Hosts, Https, InternalQueue, LookUp, Secrets, SpillingStore, SqsQueue, UserAgent, Vault,
+    config, config::Retrieval, connections::Connections, http::now,
 };
 
 /// AWS, as the environment describes it, with the patience that its callers have.
@@ -122,6 +123,47 @@ impl Aws {
         Ok(DynamoCourses::new(self.dynamodb(), config::VERIFICATIONS_TABLE.require()?))
     }
 
+    /// The list of erased verifications, in the expectations table that the environment names.
+    ///
+    /// # Errors
+    /// If it names no such table, or no events table.
+    pub fn erasures(&self) -> Result<DynamoErasures, Error> {
+        let (expectations, events) = (config::EXPECTATIONS_TABLE.require()?, config::EVENTS_TABLE.require()?);
+        Ok(DynamoErasures::new(self.dynamodb(), expectations, events))
+    }
+
+    /// The pauses of providers, in the verifications table that the environment names.
+    ///
+    /// # Errors
+    /// If it names none.
+    pub fn pauses(&self) -> Result<DynamoPauses, Error> {
+        Ok(DynamoPauses::new(self.dynamodb(), config::VERIFICATIONS_TABLE.require()?))
+    }
+
+    /// When verdicts are due that nobody announced, by provider.
+    ///
+    /// # Errors
+    /// If what the environment says is not understood.
+    pub fn due_rules(&self) -> Result<BTreeMap<String, DueRule>, Error> {
+        Ok(config::due_rules_from_env()?)
+    }
+
+    /// The names of the providers that are deployed.
+    ///
+    /// # Errors
+    /// If the environment names none.
+    pub fn providers(&self) -> Result<Vec<String>, Error> {
+        Ok(config::PROVIDERS.require()?.split(',').map(|name| name.trim().to_owned()).collect())
+    }
+
+    /// How long events are kept.
+    ///
+    /// # Errors
+    /// If what the environment says is not understood.
+    pub fn retention(&self) -> Result<Retention, Error> {
+        Ok(config::retention()?)
+    }
+
     /// The expectations table that the environment names.
     ///
     /// # Errors
@@ -146,13 +188,47 @@ impl Aws {
     /// If it names none, or one in the environment that is none. One that cannot be looked up now is no error: it is looked up
     /// again when it is needed.
     pub async fn secret(&self) -> Result<Secrets, Error> {
+        let vault = Vault::open(self.secrets_manager(), config::secret(&config::SECRET)?)?;
+        Ok(self.looked_up(vault).await)
+    }
+
+    /// The base address at which this provider is asked for verdicts. Nothing if it is not asked.
+    ///
+    /// # Errors
+    /// If the environment names an address that is never asked: see [`Questions`](crate::Questions).
+    pub fn retrieval_url(&self, provider: &str, is_own_network: bool) -> Result<Option<String>, Error> {
+        let Some((variable, url)) =
+            Retrieval::of(provider).and_then(|Retrieval { url, .. }| url.get().map(|text| (url, text)))
+        else {
+            return Ok(None);
+        };
+        if Https::fetches(&url) || is_own_network && url.starts_with("http://") {
+            Ok(Some(url))
+        } else {
+            Err(variable.invalid("does not begin with https://").into())
+        }
+    }
+
+    /// The credentials for asking this provider, looked up once.
+    ///
+    /// # Errors
+    /// As for a provider's [secret](Self::secret).
+    pub async fn retrieval_credentials<C>(&self, provider: &str) -> Result<Cached<CredentialVault<C>>, Error>
+    where
+        C: DeserializeOwned + Clone + PartialEq + Send + Sync,
+    {
+        let Retrieval { secret, .. } = Retrieval::of(provider).ok_or("nobody knows how to ask this provider")?;
+        let vault = CredentialVault::open(self.secrets_manager(), config::secret(&secret)?)?;
+        Ok(self.looked_up(vault).await)
+    }
+
+    fn secrets_manager(&self) -> aws_sdk_secretsmanager::Client {
         // At the start, one attempt may take all of the time: a new one would open a new connection. Later, it is waited for
         // no longer than the patience lasts.
         let time = self.patience_at_start();
         let config = aws_sdk_secretsmanager::config::Builder::from(&self.config);
         let config = config.timeout_config(timeouts(time, time.min(LONGEST_ATTEMPT))).build();
-        let vault = Vault::open(aws_sdk_secretsmanager::Client::from_conf(config), config::secret()?)?;
-        Ok(self.looked_up(vault).await)
+        aws_sdk_secretsmanager::Client::from_conf(config)
     }
 
     /// What this source has, looked up once, in the time that there is at the start. A failure is no error: it is looked up

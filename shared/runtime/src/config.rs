@@ -1,10 +1,10 @@
 //! The environment, read here and nowhere else.
 
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use ipnet::IpNet;
 use jiff::SignedDuration;
-use model::Retention;
+use model::{DueRule, Retention};
 
 /// A variable of the environment is missing or unusable.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -71,6 +71,17 @@ pub(crate) const METRICS_NAMESPACE: Variable = Variable {
     name: "METRICS_NAMESPACE",
     purpose: "the CloudWatch namespace of the metrics, verification-callbacks if unset",
 };
+pub(crate) const PROVIDERS: Variable =
+    Variable { name: "PROVIDERS", purpose: "the names of the providers that are deployed, separated by commas" };
+pub(crate) const DUE_AFTER: Variable = Variable {
+    name: "DUE_AFTER",
+    purpose: "after how many seconds a verdict that is not final is overdue, for each provider, such as jumio=86400, \
+              separated by commas, and 0 for never",
+};
+pub(crate) const FETCHED: Variable = Variable {
+    name: "FETCHED",
+    purpose: "the names of the providers that are asked for verdicts, separated by commas, none if unset",
+};
 pub(crate) const MESSAGE_DETAIL: Variable =
     Variable { name: "MESSAGE_DETAIL", purpose: "what a message carries, reference (if unset) or full" };
 
@@ -113,6 +124,67 @@ pub(crate) fn retention() -> Result<Retention, InvalidConfig> {
         retention.perishables = SignedDuration::from_secs(seconds);
     }
     Ok(retention)
+}
+
+/// Where a provider is asked for verdicts, and the credentials for that.
+pub(crate) struct Retrieval {
+    /// The address. Nothing: it is not asked.
+    pub(crate) url: Variable,
+    /// Where the credentials are.
+    pub(crate) secret: Variable,
+}
+
+const RETRIEVAL_URL: &str = "the base address at which the provider is asked for verdicts, not asked if unset";
+const RETRIEVAL_SECRET: &str = "where the credentials for asking the provider are: the ARN of a secret in Secrets Manager, or env:NAME on your own \
+                                machine";
+
+impl Retrieval {
+    const fn new(url: &'static str, secret: &'static str) -> Self {
+        Self {
+            url: Variable { name: url, purpose: RETRIEVAL_URL },
+            secret: Variable { name: secret, purpose: RETRIEVAL_SECRET },
+        }
+    }
+
+    /// That of the provider with this name. Nothing if no provider that can be asked has it.
+    pub(crate) fn of(provider: &str) -> Option<Self> {
+        match provider {
+            "identomat" => Some(Self::new("IDENTOMAT_URL", "IDENTOMAT_SECRET")),
+            "jumio" => Some(Self::new("JUMIO_URL", "JUMIO_SECRET")),
+            "signicat" => Some(Self::new("SIGNICAT_URL", "SIGNICAT_SECRET")),
+            "verifyvasp" => Some(Self::new("VERIFYVASP_URL", "VERIFYVASP_SECRET")),
+            _ => None,
+        }
+    }
+}
+
+/// When verdicts are due that nobody announced, by provider.
+pub(crate) fn due_rules_from_env() -> Result<BTreeMap<String, DueRule>, InvalidConfig> {
+    due_rules(&DUE_AFTER.get().unwrap_or_default(), &FETCHED.get().unwrap_or_default())
+        .map_err(|text| DUE_AFTER.invalid(format!("holds {text:?}")))
+}
+
+/// When verdicts are due that nobody announced, by provider: from a list of seconds, such as `jumio=86400,wallet=0`, and one
+/// of the providers that can be asked.
+///
+/// # Errors
+/// With the first entry that names no provider and its seconds.
+pub fn due_rules(due_after: &str, fetched: &str) -> Result<BTreeMap<String, DueRule>, String> {
+    let entries = |list: &str| -> Vec<String> {
+        list.split(',').map(str::trim).filter(|entry| !entry.is_empty()).map(str::to_owned).collect()
+    };
+    let rule = |text: &str| {
+        let (provider, seconds) = text.split_once('=')?;
+        let seconds = seconds.trim().parse::<u32>().ok()?;
+        let after = (seconds > 0).then(|| SignedDuration::from_secs(seconds.into()));
+        Some((provider.trim().to_owned(), DueRule { after, can_be_asked: false }))
+    };
+    let rules = entries(due_after).into_iter().map(|text| rule(&text).ok_or(text));
+    let mut rules = rules.collect::<Result<BTreeMap<_, _>, _>>()?;
+    for provider in entries(fetched) {
+        rules.entry(provider).or_default().can_be_asked = true;
+    }
+    Ok(rules)
 }
 
 /// The networks that callbacks may come from, if they are configured.
@@ -168,20 +240,20 @@ pub(crate) enum SecretReference {
     Environment(String),
 }
 
-/// Where the provider's secret is.
-pub(crate) fn secret() -> Result<SecretReference, InvalidConfig> {
-    let reference = SECRET.require()?;
+/// Where the secret is that this variable names.
+pub(crate) fn secret(variable: &Variable) -> Result<SecretReference, InvalidConfig> {
+    let reference = variable.require()?;
     if reference.starts_with("arn:") {
         return Ok(SecretReference::SecretsManager(reference));
     }
     let Some(name) = reference.strip_prefix("env:") else {
-        return Err(SECRET.invalid("begins neither with arn: nor with env:"));
+        return Err(variable.invalid("begins neither with arn: nor with env:"));
     };
     // Lambda names its way of starting a function; `sam local` does too, but says that it is local.
     if read("AWS_LAMBDA_INITIALIZATION_TYPE").is_some() && read("AWS_SAM_LOCAL").is_none() {
-        return Err(SECRET.invalid("names a secret in the environment, which is for local use only"));
+        return Err(variable.invalid("names a secret in the environment, which is for local use only"));
     }
-    let text = read(name).ok_or_else(|| SECRET.invalid(format!("names {name}, which is not set")))?;
+    let text = read(name).ok_or_else(|| variable.invalid(format!("names {name}, which is not set")))?;
     Ok(SecretReference::Environment(text))
 }
 
@@ -193,6 +265,21 @@ fn read(name: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn verdicts_are_due_as_the_lists_say() {
+        let rule = |seconds: Option<i64>, can_be_asked| DueRule {
+            after: seconds.map(SignedDuration::from_secs),
+            can_be_asked,
+        };
+        let rules = due_rules("jumio=60, wallet=0,", ",jumio,,verifyvasp").unwrap();
+        let expected =
+            [("jumio", rule(Some(60), true)), ("verifyvasp", rule(None, true)), ("wallet", rule(None, false))];
+        assert_eq!(rules, expected.map(|(name, rule)| (name.to_owned(), rule)).into());
+        for wrong in ["jumio", "jumio=", "jumio=a day", "jumio=-1"] {
+            assert_eq!(due_rules(wrong, ""), Err(wrong.to_owned()));
+        }
+    }
 
     #[test]
     fn a_header_has_a_name_without_blanks_and_marks() {

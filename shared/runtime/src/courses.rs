@@ -8,13 +8,23 @@ use aws_sdk_dynamodb::{
     operation::update_item::UpdateItemError,
     types::{AttributeValue, KeysAndAttributes, ReturnValue},
 };
-use model::{Claim, Course, CourseKey, Courses, Proofs, StoreError, Written};
+use model::{
+    Claim, Course, CourseKey, Courses, Due, DueChange, Dues, Erasure, Erasures, Identity, Proofs, StoreError,
+    StoredEvent, Timestamp, Written,
+};
 use serde::Deserialize;
 
-use crate::store::failed;
+use crate::{
+    erasures::{DynamoErasures, MAX_CALLS, MAX_KEYS, entries, key_of},
+    store::failed,
+};
 
-/// Courses in DynamoDB, one row each: partition key `<provider>#<subject>`, sort key the track. Of a row, only the
-/// attributes `course`, `version` and `expires_at` are written here. It may have others.
+/// Courses in DynamoDB, one row each: partition key `<provider>#<subject>`, sort key the track. The publisher writes the
+/// attributes `course`, `version` and `expires_at`. The row may have others.
+///
+/// A row whose verdict is awaited also has `due_shard`, `ask_at`, `due_at` and `asks` (see [`Due`]): all of them, or none.
+/// The first two are the key of the sparse index `by-ask-at`. The publisher sets and removes them; the reconciler moves
+/// them.
 ///
 /// And claims, one item each: partition key `proof/<id>`, sort key what the proof is. They have no `expires_at`: a token that
 /// never expires stands for what it stood for when it was first presented.
@@ -22,6 +32,8 @@ use crate::store::failed;
 pub struct DynamoCourses {
     client: Client,
     table: String,
+    /// What is read together with the rows, by who publishes.
+    erasures: Option<DynamoErasures>,
 }
 
 #[derive(Deserialize)]
@@ -32,23 +44,43 @@ struct Row {
     course: Course,
     #[serde(default)]
     version: u64,
+    ask_at: Option<Timestamp>,
+    due_at: Option<Timestamp>,
+    #[serde(default)]
+    asks: u32,
 }
 
-/// How many rows a BatchGetItem takes.
-const MAX_KEYS: usize = 100;
+/// The index of rows whose verdict is awaited.
+const BY_ASK_AT: &str = "by-ask-at";
 
-/// How often what DynamoDB left out of an answer is asked for again.
-const MAX_CALLS: usize = 5;
+/// The attributes of such a row, and nothing else.
+const NOT_DUE: &str = "due_shard, ask_at, due_at, asks";
 
 impl DynamoCourses {
     /// The courses in this table.
     #[must_use]
     pub fn new(client: Client, table: String) -> Self {
-        Self { client, table }
+        Self { client, table, erasures: None }
     }
 
-    /// The rows with these keys, at most [`MAX_KEYS`].
-    async fn read_rows(&self, keys: &[CourseKey]) -> Result<HashMap<(String, String), Course>, StoreError> {
+    /// The same, for who publishes: with the list of erased verifications.
+    #[must_use]
+    pub fn with_erasures(self, erasures: DynamoErasures) -> Self {
+        Self { erasures: Some(erasures), ..self }
+    }
+
+    /// The list of erased verifications.
+    fn erasures(&self) -> Result<&DynamoErasures, StoreError> {
+        self.erasures.as_ref().ok_or_else(|| StoreError("the list of erased verifications is not given".into()))
+    }
+
+    /// The rows with these keys, and which of these entries there are on the list of erased verifications. At most
+    /// [`MAX_KEYS`] together.
+    async fn read_items(
+        &self,
+        keys: &[CourseKey],
+        list: Option<(&str, &BTreeSet<String>)>,
+    ) -> Result<Read, StoreError> {
         let text = |text: &str| AttributeValue::S(text.to_owned());
         // DynamoDB refuses a key that is there twice.
         let distinct: BTreeSet<&CourseKey> = keys.iter().collect();
@@ -59,19 +91,62 @@ impl DynamoCourses {
         let request = KeysAndAttributes::builder().set_keys(Some(distinct.into_iter().map(key).collect()));
         let request = request.consistent_read(true).build().map_err(failed)?;
         let mut requests = HashMap::from([(self.table.clone(), request)]);
-        let mut rows = HashMap::new();
+        if let Some((table, keys)) = list {
+            requests.insert(table.to_owned(), entries(keys.iter())?);
+        }
+        let mut read = Read::default();
         for _ in 0..MAX_CALLS {
             let got = self.client.batch_get_item().set_request_items(Some(requests)).send().await.map_err(failed)?;
-            for item in got.responses.into_iter().flatten().flat_map(|(_, items)| items) {
-                let row: Row = serde_dynamo::from_item(item).map_err(failed)?;
-                rows.insert((row.pk, row.sk), Course { version: row.version, ..row.course });
+            for (table, items) in got.responses.into_iter().flatten() {
+                if table != self.table {
+                    read.erased.extend(items.into_iter().filter_map(key_of));
+                    continue;
+                }
+                for item in items {
+                    let row: Row = serde_dynamo::from_item(item).map_err(failed)?;
+                    read.rows.insert((row.pk, row.sk), Course { version: row.version, ..row.course });
+                }
             }
             requests = got.unprocessed_keys.unwrap_or_default();
             if requests.is_empty() {
-                return Ok(rows);
+                return Ok(read);
             }
         }
         Err(StoreError("the verifications table is throttled: it left out a part of its answer".into()))
+    }
+}
+
+/// What one BatchGetItem found.
+#[derive(Default)]
+struct Read {
+    rows: HashMap<(String, String), Course>,
+    /// The keys of the entries on the list of erased verifications.
+    erased: BTreeSet<String>,
+}
+
+impl Read {
+    /// The course with this key; an empty one if there is no row.
+    fn course(&self, key: &CourseKey) -> Course {
+        self.rows.get(&(partition(&key.provider, &key.subject), key.track.clone())).cloned().unwrap_or_default()
+    }
+}
+
+impl Erasures for DynamoCourses {
+    async fn read_with_erasures(&self, keys: &[CourseKey]) -> Result<Vec<(Course, bool)>, StoreError> {
+        let erasures = self.erasures()?;
+        let entry = |key: &CourseKey| Erasure::key_of(&key.provider, &key.subject);
+        let mut courses = Vec::with_capacity(keys.len());
+        // Both tables are read by the same call, which counts the keys of both.
+        for keys in keys.chunks(MAX_KEYS / 2) {
+            let entries: BTreeSet<String> = keys.iter().map(entry).collect();
+            let read = self.read_items(keys, Some((&erasures.list, &entries))).await?;
+            courses.extend(keys.iter().map(|key| (read.course(key), read.erased.contains(&entry(key)))));
+        }
+        Ok(courses)
+    }
+
+    async fn erase(&self, event: &StoredEvent, now: Timestamp) -> Result<(), StoreError> {
+        self.erasures()?.erase(event, now).await
     }
 }
 
@@ -79,10 +154,8 @@ impl Courses for DynamoCourses {
     async fn read(&self, keys: &[CourseKey]) -> Result<Vec<Course>, StoreError> {
         let mut courses = Vec::with_capacity(keys.len());
         for keys in keys.chunks(MAX_KEYS) {
-            let rows = self.read_rows(keys).await?;
-            courses.extend(keys.iter().map(|key| {
-                rows.get(&(partition(&key.provider, &key.subject), key.track.clone())).cloned().unwrap_or_default()
-            }));
+            let read = self.read_items(keys, None).await?;
+            courses.extend(keys.iter().map(|key| read.course(key)));
         }
         Ok(courses)
     }
@@ -94,11 +167,31 @@ impl Courses for DynamoCourses {
             .table_name(&self.table)
             .key("pk", AttributeValue::S(partition(&key.provider, &key.subject)))
             .key("sk", AttributeValue::S(key.track.clone()))
-            .update_expression("SET course = :course, #version = :next, expires_at = :expires_at")
+            .update_expression(format!(
+                "SET course = :course, #version = :next, expires_at = :expires_at{}",
+                match course.due {
+                    DueChange::Keep => String::new(),
+                    DueChange::Clear => format!(" REMOVE {NOT_DUE}"),
+                    DueChange::Reset(_) => {
+                        ", due_shard = :shard, ask_at = :due_at, due_at = :due_at, asks = :asks".to_owned()
+                    }
+                    DueChange::Set(_) => ["due_shard :shard", "ask_at :due_at", "due_at :due_at", "asks :asks"]
+                        .map(|pair| pair.split_once(' ').unwrap_or_default())
+                        .map(|(name, value)| format!(", {name} = if_not_exists({name}, {value})"))
+                        .concat(),
+                }
+            ))
             .expression_attribute_names("#version", "version")
             .expression_attribute_values(":course", serde_dynamo::to_attribute_value(course).map_err(failed)?)
             .expression_attribute_values(":next", number(course.version + 1))
             .expression_attribute_values(":expires_at", number(course.expires_at()));
+        let update = match course.due {
+            DueChange::Set(time) | DueChange::Reset(time) => update
+                .expression_attribute_values(":shard", AttributeValue::S(shard(key).to_string()))
+                .expression_attribute_values(":due_at", sortable(time))
+                .expression_attribute_values(":asks", number(0)),
+            DueChange::Keep | DueChange::Clear => update,
+        };
         let update = match course.version {
             0 => update.condition_expression("attribute_not_exists(#version)"),
             version => update
@@ -133,6 +226,76 @@ impl Courses for DynamoCourses {
     }
 }
 
+impl Dues for DynamoCourses {
+    async fn due(&self, shard: u8, now: Timestamp, limit: usize) -> Result<Vec<CourseKey>, StoreError> {
+        #[derive(Deserialize)]
+        struct Key {
+            pk: String,
+            sk: String,
+        }
+        let query = self.client.query().table_name(&self.table).index_name(BY_ASK_AT);
+        let mut items = query
+            .key_condition_expression("due_shard = :shard AND ask_at <= :now")
+            .expression_attribute_values(":shard", AttributeValue::S(shard.to_string()))
+            .expression_attribute_values(":now", sortable(now))
+            .limit(i32::try_from(limit).unwrap_or(i32::MAX))
+            .into_paginator()
+            .items()
+            .send();
+        let mut keys = Vec::new();
+        while keys.len() < limit
+            && let Some(item) = items.next().await
+        {
+            let Key { pk, sk } = serde_dynamo::from_item(item.map_err(failed)?).map_err(failed)?;
+            if let Some((provider, subject)) = pk.split_once('#') {
+                keys.push(CourseKey { provider: provider.to_owned(), subject: subject.to_owned(), track: sk });
+            }
+        }
+        Ok(keys)
+    }
+
+    async fn read_due(&self, key: &CourseKey) -> Result<Option<(Due, Course)>, StoreError> {
+        let get = self.client.get_item().table_name(&self.table).consistent_read(true);
+        let get = get.key("pk", AttributeValue::S(partition(&key.provider, &key.subject)));
+        let got = get.key("sk", AttributeValue::S(key.track.clone())).send().await.map_err(failed)?;
+        let Some(item) = got.item else { return Ok(None) };
+        let Row { course, version, ask_at, due_at, asks, .. } = serde_dynamo::from_item(item).map_err(failed)?;
+        let (Some(ask_at), Some(due_at)) = (ask_at, due_at) else { return Ok(None) };
+        Ok(Some((Due { key: key.clone(), due_at, ask_at, asks }, Course { version, ..course })))
+    }
+
+    async fn move_on(&self, due: &Due, next: Option<&Due>) -> Result<bool, StoreError> {
+        let key = &due.key;
+        let update = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .key("pk", AttributeValue::S(partition(&key.provider, &key.subject)))
+            .key("sk", AttributeValue::S(key.track.clone()))
+            .condition_expression("ask_at = :ask_at AND due_at = :due_at AND asks = :asks")
+            .expression_attribute_values(":ask_at", sortable(due.ask_at))
+            .expression_attribute_values(":due_at", sortable(due.due_at))
+            .expression_attribute_values(":asks", number(due.asks));
+        let update = match next {
+            None => update.update_expression(format!("REMOVE {NOT_DUE}")),
+            Some(next) => update
+                .update_expression("SET ask_at = :next_ask_at, due_at = :next_due_at, asks = :next_asks")
+                .expression_attribute_values(":next_ask_at", sortable(next.ask_at))
+                .expression_attribute_values(":next_due_at", sortable(next.due_at))
+                .expression_attribute_values(":next_asks", number(next.asks)),
+        };
+        match update.send().await {
+            Ok(_) => Ok(true),
+            Err(SdkError::ServiceError(e))
+                if matches!(e.err(), UpdateItemError::ConditionalCheckFailedException(_)) =>
+            {
+                Ok(false)
+            }
+            Err(error) => Err(failed(error)),
+        }
+    }
+}
+
 impl Proofs for DynamoCourses {
     async fn claim(&self, claim: &Claim) -> Result<Claim, StoreError> {
         let text = |text: &str| AttributeValue::S(text.to_owned());
@@ -153,6 +316,17 @@ impl Proofs for DynamoCourses {
         let counts: Claim = serde_dynamo::from_item(item).map_err(failed)?;
         Ok(Claim { proof: claim.proof.clone(), what: claim.what.clone(), ..counts })
     }
+}
+
+/// A time whose text sorts as the time does.
+fn sortable(time: Timestamp) -> AttributeValue {
+    AttributeValue::S(format!("{time:.3}"))
+}
+
+/// The partition of the index that a row is in.
+fn shard(key: &CourseKey) -> u8 {
+    let digest = Identity::of([Some(key.provider.as_str()), Some(&key.subject), Some(&key.track)]);
+    digest.to_hex().bytes().last().unwrap_or_default() % Due::SHARDS
 }
 
 fn number(number: impl std::fmt::Display) -> AttributeValue {

@@ -1,19 +1,24 @@
-//! Fetching small documents from the web, such as an issuer's keys.
+//! Fetching small documents from the web, such as an issuer's keys, and asking providers.
 
+use std::time::Duration;
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Empty, Limited};
+use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
-use lambda_http::http::{StatusCode, Uri};
+use jiff::SignedDuration;
+use lambda_http::http::{Request, StatusCode, Uri, header};
+use model::{NoReply, Question, Reply, Web};
 
 use crate::Error;
 
 /// A client for HTTPS, and for HTTP on this machine. It follows no redirects.
 #[derive(Debug, Clone)]
-pub struct Https(Client<HttpsConnector<HttpConnector>, Empty<Bytes>>);
+pub struct Https(Client<HttpsConnector<HttpConnector>, Full<Bytes>>);
 
 impl Https {
     /// A client that trusts the system's root certificates.
@@ -57,6 +62,64 @@ impl Https {
     }
 }
 
+/// Asks providers over HTTPS, within a time and up to a size.
+#[derive(Debug, Clone)]
+pub struct Questions {
+    https: Https,
+    /// Whether an address in a private network may be asked over HTTP, for what runs in the company's own.
+    allows_private: bool,
+}
+
+impl Questions {
+    /// How long a provider has to answer.
+    const PATIENCE: Duration = Duration::from_secs(5);
+
+    /// The largest answer that is read, in bytes.
+    const MAX_BYTES: usize = 256 * 1024;
+
+    /// Questions over HTTPS, and over HTTP on this machine only.
+    #[must_use]
+    pub fn new(https: Https) -> Self {
+        Self { https, allows_private: false }
+    }
+
+    /// The same, and over HTTP to what runs in the company's own network.
+    #[must_use]
+    pub fn within_own_network(self) -> Self {
+        Self { allows_private: true, ..self }
+    }
+
+    async fn reply(&self, question: Question) -> Result<Reply, Error> {
+        let Question { method, url, headers, body } = question;
+        if !(Https::fetches(&url) || self.allows_private && url.starts_with("http://")) {
+            return Err("only https is asked, and http on this machine".into());
+        }
+        let mut request = Request::builder().method(method).uri(url);
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        let response = self.https.0.request(request.body(Full::from(body))?).await?;
+        let seconds = response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+        let (status, retry_after) =
+            (response.status().as_u16(), seconds.map(|s: u32| SignedDuration::from_secs(s.into())));
+        let body = Limited::new(response.into_body(), Self::MAX_BYTES).collect().await?.to_bytes();
+        Ok(Reply { status, retry_after, body })
+    }
+}
+
+impl Web for Questions {
+    async fn ask(&self, question: Question) -> Result<Reply, NoReply> {
+        let reply = tokio::time::timeout(Self::PATIENCE, self.reply(question)).await;
+        reply.unwrap_or_else(|late| Err(late.into())).map_err(NoReply)
+    }
+}
+
+/// The value of `Authorization` with which a user and a password are presented (RFC 7617).
+#[must_use]
+pub fn basic_authorization(user: &str, password: &str) -> String {
+    format!("Basic {}", BASE64_STANDARD.encode(format!("{user}:{password}")))
+}
+
 fn is_loopback(url: &Uri) -> bool {
     let host = url.host().unwrap_or_default();
     let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
@@ -82,6 +145,11 @@ mod tests {
             let _ = connection.write_all(answer.as_bytes()).await;
         });
         Https::new().unwrap().get(&url, 16).await
+    }
+
+    #[test]
+    fn a_user_and_a_password_are_presented_as_rfc_7617_says() {
+        assert_eq!(basic_authorization("Aladdin", "open sesame"), "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==");
     }
 
     #[tokio::test]

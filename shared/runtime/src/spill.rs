@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use model::{Event, EventStore, Inserted, Part, Retention, StoreError, StoredEvent, Timestamp};
+use model::{Erasure, Event, EventStore, Inserted, Part, Retention, StoreError, StoredEvent, Timestamp};
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use crate::{
-    Error, InternalQueue,
+    DynamoErasures, Error, InternalQueue,
     start::chain,
     store::{DynamoStore, failed},
 };
@@ -18,6 +18,10 @@ use crate::{
 pub struct Spilled {
     item: Item,
     body: String,
+    /// Under which [key](Erasure::key_of) its verification would be on the list of those that are erased. A part does not say
+    /// otherwise whose it is. What an older version spilled does not have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    verification: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -32,12 +36,13 @@ impl Spilled {
     /// What an event is in the queue: the parts of its body if it is large, and last itself.
     fn from_event(event: &Event, retention: Retention) -> Vec<Self> {
         let (mut stored, parts) = StoredEvent::new(event, retention).into_items();
+        let verification = Some(Erasure::key_of(&stored.provider, &stored.subject));
         let parts = parts.into_iter().map(|mut part| {
             let body = BASE64.encode(std::mem::take(&mut part.body));
-            Self { item: Item::Part(part), body }
+            Self { item: Item::Part(part), body, verification: verification.clone() }
         });
         let body = BASE64.encode(std::mem::take(&mut stored.body));
-        let event = Self { item: Item::Event(Box::new(stored)), body };
+        let event = Self { item: Item::Event(Box::new(stored)), body, verification: verification.clone() };
         parts.chain([event]).collect()
     }
 
@@ -50,6 +55,42 @@ impl Spilled {
         match self.item {
             Item::Event(event) => store.put_event(StoredEvent { body, drained_at: Some(now), ..*event }).await,
             Item::Part(part) => store.put_part(Part { body, ..part }).await.map(|()| Inserted::Fresh),
+        }
+    }
+
+    /// Puts what stays of it into the table, now that its verification is erased. Of a part, that is nothing. Doing it again
+    /// changes nothing.
+    ///
+    /// # Errors
+    /// If the table still does not take it.
+    pub async fn drain_erased(
+        self,
+        store: &DynamoStore,
+        erasures: &DynamoErasures,
+        now: Timestamp,
+    ) -> Result<Inserted, StoreError> {
+        let Item::Event(event) = self.item else { return Ok(Inserted::Duplicate) };
+        // The table may have it already, and parts of its body.
+        erasures.erase(&event, now).await?;
+        store.put_event(StoredEvent { drained_at: Some(now), ..event.erased(now) }).await
+    }
+
+    /// Under which [key](Erasure::key_of) its verification would be on the list of those that are erased, if that is known.
+    #[must_use]
+    pub fn erasure_key(&self) -> Option<String> {
+        let of_event = || match &self.item {
+            Item::Event(event) => Some(Erasure::key_of(&event.provider, &event.subject)),
+            Item::Part(_) => None,
+        };
+        self.verification.clone().or_else(of_event)
+    }
+
+    /// The id of the event that it is, or is a part of.
+    #[must_use]
+    pub fn id_of_whole(&self) -> &str {
+        match &self.item {
+            Item::Event(event) => &event.id,
+            Item::Part(part) => part.key.split_once('#').map_or(&part.key, |(id, _)| id),
         }
     }
 
@@ -205,6 +246,10 @@ mod tests {
         assert_eq!((inserted, messages.len()), (Some(Inserted::Spilled), parts + 1));
         assert!(messages.iter().all(|message| message.len() < 1024 * 1024));
         let spilled: Vec<Spilled> = messages.iter().map(|message| serde_json::from_str(message).unwrap()).collect();
+        let keys: Vec<_> = spilled.iter().map(Spilled::erasure_key).collect();
+        assert!(keys.iter().all(|key| *key == Some(Erasure::key_of("anything", "subject"))), "{keys:?}");
+        let whole = spilled.last().unwrap().event_id().unwrap();
+        assert!(spilled.iter().all(|spilled| spilled.id_of_whole() == whole));
         let events: Vec<bool> = spilled.iter().map(|spilled| spilled.event_id().is_some()).collect();
         assert!(events[parts] && !events[..parts].contains(&true));
     }

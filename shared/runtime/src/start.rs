@@ -30,6 +30,7 @@ fn log_as_json() {
         ("runtime", LevelFilter::INFO),
         ("spill_drain", LevelFilter::INFO),
         ("publisher", LevelFilter::INFO),
+        ("reconciler", LevelFilter::INFO),
         ("expectations", LevelFilter::INFO),
         ("verifications", LevelFilter::INFO),
         ("lambda_runtime", LevelFilter::INFO),

@@ -1,4 +1,4 @@
-//! The events table's stream and the spill queue, as Lambda's event source mappings hand them over.
+//! What Lambda runs a function for beside requests: the events table's stream, the spill queue and a schedule.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use aws_lambda_events::{
 };
 use lambda_runtime::{LambdaEvent, service_fn};
 use model::StoredEvent;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::IgnoredAny};
 use serde_dynamo::AttributeValue;
 
 use crate::{Error, InternalQueue, telemetry};
@@ -145,6 +145,20 @@ pub async fn consume_queue<F: Future<Output = Vec<QueuedMessage>>>(
         }
         telemetry::flush();
         Ok::<_, Error>(response)
+    }))
+    .await
+}
+
+/// Does something whenever a schedule says so.
+///
+/// # Errors
+/// If Lambda's Runtime API fails.
+pub async fn on_schedule<F: Future<Output = ()>>(act: impl Fn() -> F) -> Result<(), Error> {
+    let act = &act;
+    lambda_runtime::run(service_fn(move |_: LambdaEvent<IgnoredAny>| async move {
+        Box::pin(act()).await;
+        telemetry::flush();
+        Ok::<_, Error>(())
     }))
     .await
 }

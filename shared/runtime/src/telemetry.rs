@@ -58,6 +58,8 @@ const CONFLICTS: &str = "Conflicts";
 const NOT_PUBLISHED: &str = "NotPublished";
 const SET_ASIDE: &str = "SetAside";
 const DRAINED: &str = "Drained";
+const OVERDUE: &str = "Overdue";
+const FETCHES_FAILED: &str = "FetchesFailed";
 
 /// Begins to count. Nothing is counted before, as in tests.
 pub(crate) fn start() {
@@ -187,6 +189,22 @@ pub fn set_aside() {
 /// What was spilled is in the table.
 pub fn drained() {
     counter!(DRAINED).increment(1);
+}
+
+/// Counts what only the reconciler counts: the others need not know of it.
+fn count_rarely(name: &'static str) {
+    describe_counter!(name, Unit::Count, "");
+    counter!(name).increment(1);
+}
+
+/// A verdict did not come in time.
+pub fn overdue() {
+    count_rarely(OVERDUE);
+}
+
+/// A provider was asked, and gave no answer that could be used. The log says which and why.
+pub fn fetch_failed() {
+    count_rarely(FETCHES_FAILED);
 }
 
 fn milliseconds(time: Duration) -> f64 {

@@ -319,3 +319,130 @@ fn a_row_keeps_what_it_needs() {
     assert!(json.len() < 16 * 1024, "{}", json.len());
     assert!(serde_json::from_str::<Course>(&json).unwrap() == course);
 }
+
+/// The same, as the provider's answer when it was asked, or as a record of our own.
+fn from(origin: Origin, event: StoredEvent) -> StoredEvent {
+    let (assurance, kind) = match origin {
+        Origin::Callback => (event.assurance, "kind"),
+        Origin::Fetched => (crate::Assurance::Fetched, "kind"),
+        Origin::Announced => (crate::Assurance::Internal, "announced"),
+        Origin::Overdue => (crate::Assurance::Internal, "overdue"),
+    };
+    let event = StoredEvent { id: format!("{origin:?}{}", event.id), assurance, ..event };
+    StoredEvent { kind: format!("example.{kind}"), ..event }
+}
+
+/// An event by its text: `A 1` is a callback, `fetched A 1` an answer, `announced 1` and `overdue 1` are records.
+fn arrival(text: &str) -> StoredEvent {
+    let (event, second) = text.rsplit_once(' ').unwrap();
+    let second = second.parse().unwrap();
+    match event.split_once(' ') {
+        Some((_, says)) => from(Origin::Fetched, event_with(says, second)),
+        None if event == "announced" => from(Origin::Announced, event_with("-", second)),
+        None if event == "overdue" => from(Origin::Overdue, event_with("-", second)),
+        None => event_with(event, second),
+    }
+}
+
+fn event_with(says: &str, second: i64) -> StoredEvent {
+    StoredEvent { policy: Policy::Contradicts, ..event(says, second) }
+}
+
+#[test]
+fn an_answer_and_a_callback_that_say_the_same_are_one_message() {
+    for (arrivals, expected) in [
+        // The callback comes after the answer, before it, and while it is on its way.
+        (&["fetched A 1", "A 2"][..], &["approved", "-"][..]),
+        (&["A 1", "fetched A 2"], &["approved", "-"]),
+        (&["A 2", "fetched A 1"], &["approved", "-"]),
+        // Asked twice.
+        (&["fetched A 1", "fetched A 2"], &["approved", "-"]),
+        // An answer that only confirmed does not hide that two callbacks differ.
+        (&["A 1", "fetched A 2", "a 3"], &["approved", "-", "approved* was approved"]),
+        (&["fetched A 1", "A 2", "A 3"], &["approved", "-", "-"]),
+        // They differ.
+        (&["R 1", "fetched A 2"], &["rejected", "review! was rejected (approved)"]),
+        (&["P 1", "fetched A 2", "A 3"], &["pending", "approved was pending", "-"]),
+        (&["fetched A 1", "P 2"], &["approved", "none~ was approved (pending)"]),
+    ] {
+        let events: Vec<_> = arrivals.iter().map(|text| arrival(text)).collect();
+        let mut course = Course::default();
+        let decided = decide(&mut course, &events);
+        let heard: Vec<_> = events.iter().zip(&decided).map(|(event, decided)| said(event, decided.as_ref())).collect();
+        assert_eq!(heard, expected, "{arrivals:?}");
+        let callbacks = events.iter().filter(|event| event.origin() == Origin::Callback).count();
+        assert_eq!(course.callbacks, callbacks as u64);
+    }
+}
+
+#[test]
+fn an_overdue_verdict_is_reported_unless_it_has_come_and_changes_nothing() {
+    for (arrivals, expected) in [
+        (&["announced 1", "overdue 5"][..], &["-", "none"][..]),
+        (&["P 1", "overdue 5", "overdue 9"], &["pending", "none was pending", "none was pending"]),
+        (&["A 1", "overdue 5"], &["approved", "-"]),
+        // It came in the meantime.
+        (&["P 1", "A 6", "overdue 5"], &["pending", "approved was pending", "-"]),
+        // A late one is no less news for it, and a retry no more.
+        (&["P 1", "overdue 5", "A 4"], &["pending", "none was pending", "approved was pending"]),
+        (&["P 1", "overdue 5", "P 6"], &["pending", "none was pending", "-"]),
+        (&["P 1", "announced 5", "p 4"], &["pending", "-", "pending was pending"]),
+    ] {
+        let events: Vec<_> = arrivals.iter().map(|text| arrival(text)).collect();
+        let mut course = Course::default();
+        let decided = decide(&mut course, &events);
+        let heard: Vec<_> = events.iter().zip(&decided).map(|(event, decided)| said(event, decided.as_ref())).collect();
+        assert_eq!(heard, expected, "{arrivals:?}");
+    }
+}
+
+#[test]
+fn records_of_our_own_are_forgotten_before_what_the_provider_said() {
+    let mut course = Course::default();
+    let callbacks = [event_with("P", 1), event_with("A", 2)];
+    let overdue = (3..3 + 2 * Course::KEPT).map(|second| arrival(&format!("overdue {second}")));
+    decide(&mut course, &callbacks.iter().cloned().chain(overdue).collect::<Vec<_>>());
+    assert_eq!(course.decisions.len(), Course::KEPT);
+    assert!(callbacks.iter().all(|event| course.decisions.iter().any(|decision| decision.id == event.id)));
+}
+
+#[test]
+fn a_track_is_looked_after_until_a_final_verdict_stands() {
+    use crate::DueChange::{Clear, Keep, Reset, Set};
+    let at = |second| Timestamp::from_second(second).unwrap();
+    let after = |seconds| crate::DueRule { after: Some(SignedDuration::from_secs(seconds)), can_be_asked: false };
+    let asked = crate::DueRule { can_be_asked: true, ..after(100) };
+    let due = |event: StoredEvent, second| StoredEvent { due_at: Some(at(second)), ..event };
+    let unrecognized = |event: StoredEvent| StoredEvent { unrecognized: Some("unknown_status".to_owned()), ..event };
+    for (arrivals, rule, expected) in [
+        (vec![event_with("P", 1)], after(100), Set(at(101))),
+        (vec![event_with("P", 1)], crate::DueRule::default(), Keep),
+        // A kind without a verdict has said all. What is not understood has not.
+        (vec![due(arrival("announced 1"), 50), event_with("-", 2)], after(100), Clear),
+        (vec![due(arrival("announced 1"), 50), unrecognized(event_with("-", 2))], after(100), Reset(at(50))),
+        (vec![unrecognized(event_with("-", 1))], after(100), Keep),
+        (vec![event_with("A", 1)], after(100), Clear),
+        (vec![event_with("P", 1), event_with("A", 2)], after(100), Clear),
+        (vec![event_with("A", 2), event_with("P", 3)], after(100), Clear),
+        (vec![due(arrival("announced 1"), 50)], after(100), Reset(at(50))),
+        (vec![arrival("announced 1")], after(100), Keep),
+        (vec![due(arrival("announced 1"), 50), event_with("P", 2)], after(100), Reset(at(50))),
+        (vec![event_with("P", 2), due(arrival("announced 3"), 50)], after(100), Reset(at(50))),
+        (vec![event_with("A", 2), due(arrival("announced 3"), 50)], after(100), Clear),
+        (vec![due(event_with("M", 2), 62)], after(100), Reset(at(62))),
+        (vec![arrival("overdue 2")], after(100), Keep),
+        (vec![delivery("x", "somebody", 1, 100)], after(100), Keep),
+        // A doubtful verdict is confirmed, if somebody can be asked. His answer is not doubted again.
+        (vec![event_with("A", 1), event_with("R", 2)], after(100), Clear),
+        (vec![event_with("A", 1), event_with("R", 2)], asked, Reset(at(500))),
+        (vec![event_with("A", 1), event_with("R", 2), arrival("fetched R 3")], asked, Clear),
+        (vec![event_with("R", 1), event_with("F", 2), event_with("R", 3)], asked, Reset(at(500))),
+    ] {
+        let mut course = Course::default();
+        for event in &arrivals {
+            let decided = course.decide(event, at(500));
+            course.look_after(event, decided.published.as_ref(), rule, at(500));
+        }
+        assert_eq!(course.due, expected, "{arrivals:?}");
+    }
+}
