@@ -1,124 +1,250 @@
-//! Announcing what the wallet gateway will call back about (`PUT /expectations/wallet`, for the company's own services: the API asks for AWS signatures).
+//! Announcing what a provider will call back about (`PUT /expectations/{provider}`, for the company's own services: the API asks for
+//! AWS signatures).
 //!
-//! The service that calls init at the gateway gets a code, and announces it here before the callback comes. Only the code's hash is kept.
+//! An announcement is kept in the expectations table, and recorded as the first event of its verification. So the
+//! verification is looked after from then on: see functions/reconciler. Both can be repeated: the same announcement changes
+//! nothing.
 
-use model::{Expectation, Expectations, InvalidSubject, Purpose, Registered, Request, Subject, Timestamp, wire};
+mod wallet;
+
+use std::collections::BTreeMap;
+
+use futures_util::future::try_join_all;
+use model::{
+    Announced, Announcement, CourseKey, Details, Expectations, Request, Retention, StoreError, StoredEvent, Subject,
+    Timestamp, Track, is_plain_reference,
+};
 use runtime::{Error, GatewayRequest, GatewayResponse, come_again, respond};
-use serde::{Deserialize, Deserializer, de::Error as _};
-use serde_json::{json, value::RawValue};
+use serde::Deserialize;
+use serde_json::json;
 
-/// The body of an announcement.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Announcement {
-    /// What was begun with init: `verification` or `issuance`.
-    purpose: Option<Purpose>,
-    /// The code that init returned.
-    code: String,
-    /// The state that was given to init, if any.
-    state: Option<String>,
-    /// The ids of the templates that were asked for, as strings or numbers. An issuance has at least one.
-    #[serde(default)]
-    template_ids: Vec<TemplateId>,
-    /// When the callback is due, in RFC 3339.
-    due_at: Option<Timestamp>,
+/// Keeps announcements, and records them as events.
+#[derive(Debug)]
+pub struct Announcements<E, S> {
+    /// Where announcements are kept.
+    pub expectations: E,
+    /// Where events are recorded.
+    pub events: S,
+    /// The names of the providers that are deployed.
+    pub providers: Vec<String>,
+    /// How long events are kept.
+    pub retention: Retention,
 }
 
-#[derive(Deserialize)]
-struct TemplateId(#[serde(deserialize_with = "string_or_number")] Option<String>);
+/// Records events.
+pub trait Events {
+    /// Keeps an event unless it is there already.
+    ///
+    /// # Errors
+    /// If the store refuses or does not answer in time.
+    fn record(&self, event: StoredEvent) -> impl Future<Output = Result<(), StoreError>> + Send;
+}
 
-/// A string, or a number as it is written.
-fn string_or_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    let raw = Box::<RawValue>::deserialize(deserializer)?;
-    match raw.get() {
-        "true" | "false" => Err(D::Error::custom("expected a string or a number")),
-        _ => wire::text(&*raw).map_err(D::Error::custom),
+impl Events for runtime::DynamoStore {
+    async fn record(&self, event: StoredEvent) -> Result<(), StoreError> {
+        self.put_event(event).await.map(|_| ())
     }
 }
 
-/// Answers an announcement, with the subject of the callback's events: 201 if it is new, 200 if it was made before. Otherwise 409 if its code was
-/// announced with another content, 400 with what is wrong with it, 503 if it could not be kept.
-pub async fn answer(expectations: &impl Expectations, request: GatewayRequest, now: Timestamp) -> GatewayResponse {
-    let subject = match new_subject() {
-        Ok(subject) => subject,
-        Err(error) => return unavailable(error.as_ref()),
-    };
-    let request = Request::try_from(request).map_err(|_| "the body is not the base64 it is said to be");
-    let expectation = match request.and_then(|request| read(&request.body, subject, now)) {
-        Ok(expectation) => expectation,
-        Err(problem) => return respond(400, &json!({ "error": problem }).to_string()),
-    };
-    match expectations.register(&expectation, now).await {
-        Ok(Registered::Fresh) => {
-            tracing::info!("expectation registered");
-            respond(201, &expected(&expectation.subject))
+/// What becomes of an announcement.
+enum Answer {
+    /// Its verdicts are expected.
+    Expected {
+        /// Whether it was not announced before.
+        is_new: bool,
+        subject: Subject,
+        tracks: Vec<CourseKey>,
+        /// When it was announced first.
+        announced_at: Timestamp,
+        due_at: Option<Timestamp>,
+        /// References by which the provider can be asked.
+        details: Details,
+    },
+    /// It is wrong: the status, and why.
+    Refused(i64, &'static str),
+    /// It could not be kept.
+    Unavailable(Error),
+}
+
+/// The furthest that a verdict may be due.
+const MAX_DAYS: i64 = 365;
+
+impl<E: Expectations, S: Events> Announcements<E, S> {
+    /// Answers an announcement, with the subject of the callback's events: 201 if it is new, 200 if it was made before.
+    /// Otherwise 404 if there is no such provider, 409 if something else was announced, 400 with what is wrong with it, 503
+    /// if it could not be kept.
+    pub async fn answer(&self, request: GatewayRequest, now: Timestamp) -> GatewayResponse {
+        let Ok(request) = Request::try_from(request) else {
+            return refused(400, "the body is not the base64 it is said to be");
+        };
+        // A time is kept in milliseconds.
+        let now = Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now);
+        let provider = request.path_parameters.get("provider").map(String::as_str).unwrap_or_default();
+        let answer = match tracks(provider).filter(|_| self.providers.iter().any(|deployed| deployed == provider)) {
+            None => {
+                return refused(
+                    404,
+                    "this provider is not deployed: see the stack's parameters Providers and WalletGateway",
+                );
+            }
+            Some([]) => wallet::announce(&self.expectations, &request.body, now).await,
+            Some(tracks) => self.announce(provider, tracks, &request.body, now).await,
+        };
+        match answer {
+            Answer::Expected { is_new, subject, tracks, announced_at, due_at, details } => {
+                let events = tracks.iter().map(|track| StoredEvent {
+                    details: details.clone(),
+                    ..StoredEvent::announced(track, announced_at, due_at, self.retention)
+                });
+                match try_join_all(events.map(|event| self.events.record(event))).await {
+                    Ok(_) => {
+                        tracing::info!(provider, is_new, "announced");
+                        let answer = json!({ "expected": true, "subject": subject }).to_string();
+                        respond(if is_new { 201 } else { 200 }, &answer)
+                    }
+                    Err(error) => unavailable(&error),
+                }
+            }
+            Answer::Refused(status, problem) => {
+                tracing::warn!(provider, status, "announcement refused");
+                refused(status, problem)
+            }
+            Answer::Unavailable(error) => unavailable(error.as_ref()),
         }
-        Ok(Registered::Same { subject }) => respond(200, &expected(&subject)),
-        Ok(Registered::Conflict) => {
-            tracing::warn!("another content was announced for a code");
-            let problem =
-                "this code was announced before with another purpose, another state, other templates or another due_at";
-            respond(409, &json!({ "error": problem }).to_string())
+    }
+
+    /// Keeps the announcement of a verdict.
+    async fn announce(&self, provider: &str, tracks: &[Track], body: &[u8], now: Timestamp) -> Answer {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Body {
+            subject: Subject,
+            due_at: Timestamp,
+            track: Option<String>,
+            #[serde(default)]
+            details: BTreeMap<String, String>,
         }
-        Err(error) => unavailable(&error),
+        let Ok(Body { subject, due_at, track, details }) = serde_json::from_slice(body) else {
+            return Answer::Refused(
+                400,
+                "expected {\"subject\": string, \"due_at\": RFC 3339 time, \"track\": string?, \"details\": object of strings?}; \
+                 a subject has 1 to 1024 bytes",
+            );
+        };
+        // At most as many bytes as a subject has.
+        if subject.as_str().chars().count() > 256 {
+            return Answer::Refused(400, "the subject is longer than 256 characters");
+        }
+        let named = |known: &&Track| track.as_deref().is_none_or(|track| track == known.name());
+        let Some(track) = tracks.iter().find(named) else {
+            return Answer::Refused(400, "the provider has no such track: its page in docs/providers/ lists them");
+        };
+        let is_reference = |(name, value): (&String, &String)| {
+            references(provider).contains(&name.as_str()) && is_plain_reference(value)
+        };
+        if !details.iter().all(is_reference) {
+            return Answer::Refused(
+                400,
+                "details are references by which the provider can be asked, of letters, digits, - and _: \
+                 its page in docs/providers/ lists them",
+            );
+        }
+        let details: Details = details.into_iter().map(|(name, value)| (name, value.into())).collect();
+        if due_at.duration_since(now).as_hours() > MAX_DAYS * 24 {
+            return Answer::Refused(400, "due_at is more than a year ahead");
+        }
+        let due_at = Timestamp::from_millisecond(due_at.as_millisecond()).unwrap_or(due_at);
+        let track = key(provider, &subject, track.name().to_owned());
+        let announcement = Announcement::new(&track, due_at, now).with_details(details.clone());
+        let (is_new, announced_at) = match self.expectations.announce(&announcement, now).await {
+            Ok(Announced::Fresh) => (true, now),
+            Ok(Announced::Same(announced_at)) => (false, announced_at),
+            Ok(Announced::Conflict) => {
+                return Answer::Refused(409, "this verdict was announced before with another due_at or other details");
+            }
+            Err(error) => return Answer::Unavailable(error.into()),
+        };
+        Answer::Expected { is_new, subject, tracks: vec![track], announced_at, due_at: Some(due_at), details }
     }
 }
 
-fn expected(subject: &Subject) -> String {
-    json!({ "expected": true, "subject": subject }).to_string()
+/// The tracks of a provider that have verdicts, the usual one first. None for the wallet gateway, whose codes say what is
+/// expected.
+fn tracks(provider: &str) -> Option<&'static [Track]> {
+    match provider {
+        "identomat" => Some(identomat::kinds::TRACKS),
+        "jumio" => Some(jumio::kinds::TRACKS),
+        "signicat" => Some(signicat::kinds::TRACKS),
+        "verifyvasp" => Some(verifyvasp::kinds::TRACKS),
+        "wallet" => Some(&[]),
+        _ => None,
+    }
+}
+
+/// The details of an announcement that a provider is asked by.
+fn references(provider: &str) -> &'static [&'static str] {
+    match provider {
+        "signicat" => &[signicat::kinds::DOSSIER_ID],
+        _ => &[],
+    }
+}
+
+fn key(provider: &str, subject: &Subject, track: String) -> CourseKey {
+    CourseKey { provider: provider.to_owned(), subject: subject.as_str().to_owned(), track }
+}
+
+fn refused(status: i64, problem: &str) -> GatewayResponse {
+    respond(status, &json!({ "error": problem }).to_string())
 }
 
 fn unavailable(error: &dyn std::error::Error) -> GatewayResponse {
-    tracing::error!(error = runtime::chain(error), "failed to register an expectation");
+    tracing::error!(error = runtime::chain(error), "failed to keep an announcement");
     come_again(r#"{"error": "the announcement could not be kept: make it again"}"#)
-}
-
-/// A subject that nobody can guess, for an announcement without a state: 128 random bits. If the callback could choose it, one code would do
-/// for any verification.
-fn new_subject() -> Result<Subject, Error> {
-    let mut bits = [0; 16];
-    aws_lc_rs::rand::fill(&mut bits).map_err(|_| "failed to get random bits")?;
-    Ok(Subject::new(format!("wallet-{:032x}", u128::from_be_bytes(bits)))?)
-}
-
-/// Reads an announcement, or says what is wrong with it without quoting it: it holds a secret. Without a state, this is its subject.
-fn read(body: &[u8], subject: Subject, now: Timestamp) -> Result<Expectation, &'static str> {
-    const FORM: &str = "expected {\"purpose\": \"verification\" or \"issuance\", \"code\": string, \"state\": string?, \
-        \"template_ids\": [string or number]?, \"due_at\": RFC 3339 time?}";
-    let wire::Object(announcement) = serde_json::from_slice::<wire::Object<Announcement>>(body).map_err(|_| FORM)?;
-    let Announcement { purpose, code, state, template_ids, due_at } = announcement;
-    let purpose = purpose.ok_or("the purpose is missing: it is \"verification\" or \"issuance\"")?;
-    if code.trim().is_empty() {
-        return Err("the code is empty");
-    }
-    if purpose == Purpose::Issuance && template_ids.is_empty() {
-        return Err("an issuance names its templates in template_ids");
-    }
-    if template_ids.len() > 64 {
-        return Err("more than 64 templates");
-    }
-    let template_ids = template_ids.into_iter().map(|TemplateId(id)| id).collect::<Option<Vec<String>>>();
-    let template_ids = template_ids.ok_or("a template id is empty")?;
-    // They are kept with every event of the code.
-    if template_ids.iter().any(|id| id.len() > 64) {
-        return Err("a template id is longer than 64 bytes");
-    }
-    // It becomes the subject of the callback's event, and that has at most four times as many bytes.
-    const STATE_TOO_LONG: &str = "the state is longer than 256 characters";
-    if state.as_ref().is_some_and(|state| state.chars().count() > 256) {
-        return Err(STATE_TOO_LONG);
-    }
-    let expectation = Expectation::new(&code, purpose, subject, now).with_state(state);
-    let expectation = expectation.map_err(|InvalidSubject| STATE_TOO_LONG)?;
-    Ok(expectation.with_template_ids(template_ids).with_due_at(due_at))
 }
 
 #[cfg(test)]
 mod tests {
-    use model::MemoryExpectations;
+    use std::sync::Mutex;
+
+    use model::{Expectation, MemoryExpectations, Origin};
     use serde_json::Value;
 
     use super::*;
+
+    /// What was recorded: each event once.
+    #[derive(Default)]
+    struct Recorded(Mutex<Vec<StoredEvent>>);
+
+    impl Events for Recorded {
+        async fn record(&self, event: StoredEvent) -> Result<(), StoreError> {
+            let mut recorded = self.0.lock().unwrap();
+            if recorded.iter().all(|other| other.id != event.id) {
+                recorded.push(event);
+            }
+            Ok(())
+        }
+    }
+
+    type World = Announcements<MemoryExpectations, Recorded>;
+
+    fn world() -> World {
+        let providers = ["jumio", "verifyvasp", "wallet"].map(str::to_owned).to_vec();
+        Announcements {
+            expectations: MemoryExpectations::default(),
+            events: Recorded::default(),
+            providers,
+            retention: Retention::default(),
+        }
+    }
+
+    /// The recorded announcements: the track's name, when it was announced, and when it is due, in seconds.
+    fn recorded(world: &World) -> Vec<(String, i64, Option<i64>)> {
+        let events = world.events.0.lock().unwrap();
+        assert!(
+            events.iter().all(|event| event.origin() == Origin::Announced && event.outcome == model::Outcome::None)
+        );
+        events.iter().map(|e| (e.track.clone(), e.received_at.as_second(), e.due_at.map(|at| at.as_second()))).collect()
+    }
 
     /// A time, in seconds.
     fn at(second: i64) -> Timestamp {
@@ -126,10 +252,16 @@ mod tests {
     }
 
     /// What an announcement at this time is answered. The answer never has the code.
-    fn announce_at(expectations: &MemoryExpectations, body: &str, now: Timestamp) -> (i64, Value) {
+    fn announce_at(world: &World, body: &str, now: Timestamp) -> (i64, Value) {
+        announce_of(world, "wallet", body, now)
+    }
+
+    fn announce_of(world: &World, provider: &str, body: &str, now: Timestamp) -> (i64, Value) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let event = json!({ "body": body, "requestContext": { "http": {} } });
-        let response = runtime.block_on(answer(expectations, serde_json::from_value(event).unwrap(), now));
+        let event = json!({
+            "body": body, "pathParameters": { "provider": provider }, "requestContext": { "http": {} },
+        });
+        let response = runtime.block_on(world.answer(serde_json::from_value(event).unwrap(), now));
         let text = String::from_utf8(response.body.unwrap().as_ref().to_vec()).unwrap();
         assert!(!text.contains("s3cret"), "{text}");
         assert!(!text.contains(&Expectation::code_hash("s3cret")), "{text}");
@@ -138,8 +270,8 @@ mod tests {
 
     /// Makes announcements one after the other, and returns the statuses.
     fn announce(bodies: &[&str]) -> Vec<i64> {
-        let expectations = MemoryExpectations::default();
-        let answers = bodies.iter().zip(0..).map(|(body, second)| announce_at(&expectations, body, at(second)).0);
+        let world = world();
+        let answers = bodies.iter().zip(0..).map(|(body, second)| announce_at(&world, body, at(second)).0);
         answers.collect()
     }
 
@@ -171,10 +303,10 @@ mod tests {
 
     #[test]
     fn a_state_is_the_subject() {
-        let expectations = MemoryExpectations::default();
+        let world = world();
         let body = r#"{"purpose":"verification","code":"s3cret","state":"s"}"#;
         for status in [201, 200] {
-            let answer = announce_at(&expectations, body, at(0));
+            let answer = announce_at(&world, body, at(0));
             assert_eq!(answer, (status, json!({ "expected": true, "subject": "s" })));
         }
     }
@@ -182,11 +314,11 @@ mod tests {
     #[test]
     fn without_a_state_the_subject_is_an_id_of_its_own_and_stays() {
         let subject_of = |code: &str| {
-            let expectations = MemoryExpectations::default();
+            let world = world();
             let body = format!(r#"{{"purpose":"verification","code":"{code}"}}"#);
-            let (status, fresh) = announce_at(&expectations, &body, at(0));
+            let (status, fresh) = announce_at(&world, &body, at(0));
             assert_eq!(status, 201);
-            assert_eq!(announce_at(&expectations, &body, at(1)), (200, fresh.clone()));
+            assert_eq!(announce_at(&world, &body, at(1)), (200, fresh.clone()));
             fresh["subject"].as_str().unwrap().to_owned()
         };
         // Not even two of the same code: a caller who knows the code cannot guess the subject.
@@ -200,14 +332,14 @@ mod tests {
 
     #[test]
     fn a_code_that_has_expired_can_be_announced_anew() {
-        let expectations = MemoryExpectations::default();
+        let world = world();
         let first = r#"{"purpose":"verification","code":"s3cret","state":"s"}"#;
         let other = r#"{"purpose":"verification","code":"s3cret","state":"t"}"#;
         let life = Expectation::LIFE.as_secs();
         for (body, second, status) in
             [(first, 0, 201), (other, life, 409), (first, life, 200), (other, life + 1, 201), (first, life + 1, 409)]
         {
-            assert_eq!(announce_at(&expectations, body, at(second)).0, status, "{body} at {second}");
+            assert_eq!(announce_at(&world, body, at(second)).0, status, "{body} at {second}");
         }
     }
 
@@ -223,7 +355,7 @@ mod tests {
     /// Checks that what is no announcement is refused, with this in the error.
     #[track_caller]
     fn check_refused(body: &str, problem: &str) {
-        let (status, answer) = announce_at(&MemoryExpectations::default(), body, at(0));
+        let (status, answer) = announce_at(&world(), body, at(0));
         assert_eq!(status, 400, "{body}");
         assert!(answer["error"].as_str().unwrap().contains(problem), "{body}: {answer}");
     }
@@ -261,5 +393,89 @@ mod tests {
         check_refused(r#"{"purpose":"issuance","code":"s3cret","template_ids":[]}"#, "names its templates");
         assert_eq!(announce(&[r#"{"purpose":"issuance","code":"s3cret","template_ids":[1]}"#]), [201]);
         assert_eq!(announce(&[r#"{"purpose":"verification","code":"s3cret"}"#]), [201]);
+    }
+
+    #[test]
+    fn each_track_of_a_code_is_announced_once_however_often_it_is_said() {
+        let world = world();
+        let body = r#"{"purpose":"issuance","code":"s3cret","template_ids":[1,"2"],"due_at":"1970-01-01T01:00:00Z"}"#;
+        for (second, status) in [(1, 201), (2, 200), (3, 200)] {
+            assert_eq!(announce_at(&world, body, at(second)).0, status);
+        }
+        let expected = ["issuance/1", "issuance/2"].map(|track| (track.to_owned(), 1, Some(3600)));
+        assert_eq!(recorded(&world), expected);
+    }
+
+    #[test]
+    fn a_verdict_of_any_provider_can_be_announced_but_not_with_another_time() {
+        let world = world();
+        let body = |due: &str, track: &str| format!(r#"{{"subject":"s","due_at":"1970-01-01T{due}Z"{track}}}"#);
+        let document = r#","track":"document-verification""#;
+        for (body, second, status) in [
+            (body("01:00:00", ""), 1, 201),
+            (body("01:00:00.0004", ""), 2, 200),
+            (body("01:00:01", ""), 3, 409),
+            (body("01:00:01", document), 4, 201),
+            (body("01:00:00", ""), 3600 + Expectation::LIFE.as_secs(), 200),
+            (body("02:00:00", ""), 3601 + Expectation::LIFE.as_secs(), 201),
+        ] {
+            let (answered, answer) = announce_of(&world, "jumio", &body, at(second));
+            assert_eq!(answered, status, "{body}");
+            assert!(status == 409 || answer == json!({ "expected": true, "subject": "s" }), "{answer}");
+        }
+        let life = Expectation::LIFE.as_secs();
+        let expected = [
+            ("netverify-id".to_owned(), 1, Some(3600)),
+            ("document-verification".to_owned(), 4, Some(3601)),
+            ("netverify-id".to_owned(), 3601 + life, Some(7200)),
+        ];
+        assert_eq!(recorded(&world), expected);
+    }
+
+    #[test]
+    fn a_process_is_announced_with_its_dossier_which_the_record_keeps() {
+        let mut world = world();
+        world.providers.push("signicat".to_owned());
+        let body = |details: &str| format!(r#"{{"subject":"s","due_at":"1970-01-01T01:00:00Z"{details}}}"#);
+        let whole = body(r#","details":{"dossier_id":"d-1"}"#);
+        for (body, status) in [
+            (whole.clone(), 201),
+            (whole.clone(), 200),
+            (body(""), 409),
+            (body(r#","details":{"dossier_id":"d-2"}"#), 409),
+            (body(r#","details":{"dossier_id":"d/../1"}"#), 400),
+            (body(r#","details":{"dossier_id":""}"#), 400),
+            (body(r#","details":{"dossier_id":1}"#), 400),
+            (body(r#","details":{"dossier":"d-1"}"#), 400),
+        ] {
+            assert_eq!(announce_of(&world, "signicat", &body, at(1)).0, status, "{body}");
+        }
+        assert_eq!(announce_of(&world, "jumio", &whole, at(1)).0, 400);
+        let events = world.events.0.lock().unwrap();
+        let [event] = events.as_slice() else { panic!("{events:?}") };
+        assert_eq!(serde_json::to_value(&event.details).unwrap(), json!({ "dossier_id": "d-1" }));
+    }
+
+    #[test]
+    fn what_cannot_be_announced_is_refused() {
+        let due = r#""due_at":"1970-01-01T01:00:00Z""#;
+        for (provider, body, status, problem) in [
+            ("nobody", format!(r#"{{"subject":"s",{due}}}"#), 404, "not deployed"),
+            ("signicat", format!(r#"{{"subject":"s",{due}}}"#), 404, "not deployed"),
+            ("jumio", format!("{{{due}}}"), 400, "expected {"),
+            ("jumio", r#"{"subject":"s"}"#.to_owned(), 400, "expected {"),
+            ("jumio", format!(r#"{{"subject":"",{due}}}"#), 400, "expected {"),
+            ("jumio", format!(r#"{{"subject":"{}",{due}}}"#, "s".repeat(1025)), 400, "expected {"),
+            ("jumio", format!(r#"{{"subject":"{}",{due}}}"#, "s".repeat(257)), 400, "longer than 256"),
+            ("jumio", format!(r#"{{"subject":"s",{due},"x":1}}"#), 400, "expected {"),
+            ("jumio", format!(r#"{{"subject":"s",{due},"track":"scan"}}"#), 400, "no such track"),
+            ("jumio", r#"{"subject":"s","due_at":"1971-01-02T01:00:00Z"}"#.to_owned(), 400, "a year ahead"),
+        ] {
+            let world = world();
+            let (answered, answer) = announce_of(&world, provider, &body, at(0));
+            assert_eq!(answered, status, "{provider} {body}");
+            assert!(answer["error"].as_str().unwrap().contains(problem), "{answer}");
+            assert_eq!(recorded(&world), []);
+        }
     }
 }

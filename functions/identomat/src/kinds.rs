@@ -23,6 +23,9 @@ pub const SESSION_CHANGE: Kind<SessionChange> =
 pub const VIDEO_CALL_STATUS_UPDATE: Kind<VideoCall> =
     Kind::new("video-call-status-update", Track::new("video-call-status-update", Reopens), &[Outcome::None]);
 
+/// The tracks that have verdicts, the usual one first.
+pub const TRACKS: &[Track] = &[SESSION_CHANGE.track()];
+
 /// What their messages look like, for docs/contract/.
 #[cfg(feature = "schema")]
 #[must_use]

@@ -1,12 +1,13 @@
 //! The callbacks of Identomat (`POST /callbacks/identomat`): results of sessions, statuses of video calls, and passwords and links that
 //! the company has to send to its customers itself.
 //!
-//! Follows Identomat's document "Callbacks". Each callback bears the company's `callbackApiKey` in its body. It has neither an id nor a
+//! Follows Identomat's document "Callbacks"; `fetch.rs` follows its API reference. Each callback bears the company's `callbackApiKey` in its body. It has neither an id nor a
 //! time; Identomat publishes neither how long it waits nor whether it comes again.
 //!
 //! Identomat does not publish the field names of its e-mail deliveries, so a password can come under any name. How long a
 //! callback is kept therefore follows from its type alone: all but two types are perishable.
 
+pub mod fetch;
 pub mod kinds;
 mod payload;
 
@@ -69,7 +70,8 @@ fn parse_about(subject: Subject, callback: &Callback) -> Result<Parsed, Unrecogn
             delivery(&kinds::EMAIL_ONE_TIME_PASSWORD_REQUEST, subject, callback, By::Email)
         }
         CallbackType::SessionChange => {
-            session_change(subject, callback).map_err(|reason| reason.on_track_of(&kinds::SESSION_CHANGE))
+            let changed = session_change(subject, callback.result.as_deref(), callback.session_type.as_deref());
+            changed.map_err(|reason| reason.on_track_of(&kinds::SESSION_CHANGE))
         }
         CallbackType::VideoCallStatusUpdate => Ok(video_call_status_update(subject, callback)),
         CallbackType::Other(_) => Err(Unrecognized::new("unknown_type")),
@@ -94,9 +96,9 @@ fn delivery(kind: &Kind<Delivery>, subject: Subject, callback: &Callback, by: By
 }
 
 /// A session has another result. It may get one again that it had before.
-fn session_change(subject: Subject, callback: &Callback) -> Result<Parsed, Unrecognized> {
+fn session_change(subject: Subject, result: Option<&str>, session_type: Option<&str>) -> Result<Parsed, Unrecognized> {
     // Upper case here and lower case in Identomat's result API.
-    let result = callback.result.as_deref().ok_or_else(|| Unrecognized::missing("result"))?.to_ascii_uppercase();
+    let result = result.ok_or_else(|| Unrecognized::missing("result"))?.to_ascii_uppercase();
     let outcome = match result.as_str() {
         "APPROVED" => Outcome::Approved,
         "REJECTED" => Outcome::Rejected,
@@ -105,8 +107,8 @@ fn session_change(subject: Subject, callback: &Callback) -> Result<Parsed, Unrec
         _ => return Err(Unrecognized::new("unknown_result")),
     };
     let reason = (outcome != Outcome::Approved).then(|| result.clone());
-    let identity = Identity::of([Some(result.as_str()), callback.session_type.as_deref()]);
-    let details = SessionChange { result, session_type: callback.session_type.as_deref().map(wire::code) };
+    let identity = Identity::of([Some(result.as_str()), session_type]);
+    let details = SessionChange { result, session_type: session_type.map(wire::code) };
     Ok(Parsed::new(&kinds::SESSION_CHANGE, subject, identity, outcome, &details).because(reason))
 }
 

@@ -2,9 +2,10 @@
 
 use model::{
     open_enum,
-    wire::{self, Members},
+    wire::{self, Members, Object},
 };
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 /// The fields of every type of callback together.
 #[derive(Debug, Deserialize)]
@@ -71,6 +72,30 @@ pub(crate) fn is_perishable(body: &[u8]) -> bool {
     let (Some(one), None) = (types.next(), types.next()) else { return true };
     !serde_json::from_str::<CallbackType>(one).is_ok_and(|callback_type| callback_type.is_lasting())
         || members.iter().any(|(name, _)| name == "text" || name == "sessionLink")
+}
+
+/// What the result API answers, as far as it is a verdict. All else is left unread: it is personal data.
+#[derive(Debug, Deserialize)]
+pub(crate) struct SessionResult {
+    #[serde(default, deserialize_with = "wire::text")]
+    pub(crate) result: Option<String>,
+    reject_reason: Option<Box<RawValue>>,
+}
+
+impl SessionResult {
+    /// Whether it says why the session was rejected. A reason of another shape than the usual one is a reason.
+    pub(crate) fn has_reject_reason(&self) -> bool {
+        #[derive(Deserialize)]
+        struct RejectReason {
+            #[serde(default, deserialize_with = "wire::text")]
+            value: Option<String>,
+        }
+        let Some(reason) = self.reject_reason.as_deref().map(RawValue::get) else { return false };
+        match serde_json::from_str::<Object<RejectReason>>(reason) {
+            Ok(Object(reason)) => reason.value.is_some_and(|value| !value.trim().is_empty()),
+            Err(_) => reason != r#""""#,
+        }
+    }
 }
 
 open_enum! {

@@ -21,6 +21,9 @@ pub const NETVERIFY_AUTHENTICATION: Kind<NetverifyAuthentication> = Kind::new(
 pub const DOCUMENT_VERIFICATION: Kind<DocumentVerification> =
     Kind::new("document-verification", Track::new("document-verification", Contradicts), &[Failed, Outcome::None]);
 
+/// The tracks that have verdicts, the usual one first.
+pub const TRACKS: &[Track] = &[NETVERIFY_ID.track(), NETVERIFY_AUTHENTICATION.track(), DOCUMENT_VERIFICATION.track()];
+
 /// What their messages look like, for docs/contract/.
 #[cfg(feature = "schema")]
 #[must_use]

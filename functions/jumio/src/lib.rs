@@ -4,6 +4,7 @@
 //! Follows Jumio's document "Callback". Callbacks are forms, and not signed: they are known by the addresses they come from, and by a secret
 //! part of the address they are sent to. Jumio publishes neither how long it waits nor whether it comes again.
 
+pub mod fetch;
 pub mod kinds;
 pub mod payload;
 

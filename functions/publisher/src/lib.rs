@@ -9,14 +9,17 @@
 //! counts, and stays. So a crash between a claim and a row, and two publishers at once, change nothing. What rests on a
 //! proof that is claimed for something else is not trusted.
 //!
+//! The call that reads the rows also reads which verifications are erased. Of those, nothing is published but verdicts,
+//! references and codes, and what came into the table is erased (docs/adr/0018).
+//!
 //! Within a track, a later message is never sent before an earlier one was accepted, even if half of a batch fails.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::{join, join_all};
 use model::{
-    Claim, Course, CourseKey, Courses, Message, MessageDetail, MessageQueue, NotSent, Proofs, Published, StoreError,
-    StoredEvent, Timestamp, Written,
+    Claim, Course, CourseKey, Courses, DueChange, DueRule, Erasures, Message, MessageDetail, MessageQueue, NotSent,
+    Proofs, Published, StoreError, StoredEvent, Timestamp, Written,
 };
 use runtime::{Quarantine, Record, chain, telemetry};
 use tracing::{error, info, warn};
@@ -24,7 +27,7 @@ use tracing::{error, info, warn};
 /// Where decisions are kept, where messages go, and what they carry.
 #[derive(Debug)]
 pub struct Publisher<C, Q, U> {
-    /// The courses of all tracks, and what proofs stand for.
+    /// The courses of all tracks, what proofs stand for, and what is erased.
     pub courses: C,
     /// The FIFO queue for verdicts, and for everything else that is no delivery.
     pub verifications: Q,
@@ -34,6 +37,8 @@ pub struct Publisher<C, Q, U> {
     pub quarantine: U,
     /// What messages carry.
     pub detail: MessageDetail,
+    /// When verdicts are due that nobody announced, by provider.
+    pub due: BTreeMap<String, DueRule>,
 }
 
 /// It could not be decided what to publish of an event: a proof could not be claimed, or a row could not be read or
@@ -57,7 +62,7 @@ const MAX_ATTEMPTS: usize = 5;
 /// How many proofs are claimed at once. A batch can have over a thousand, and a function may open 1,024 files.
 const CLAIMS_AT_ONCE: usize = 16;
 
-impl<C: Courses + Proofs, Q: MessageQueue, U: Quarantine> Publisher<C, Q, U> {
+impl<C: Courses + Proofs + Erasures, Q: MessageQueue, U: Quarantine> Publisher<C, Q, U> {
     /// Publishes a batch of inserts, and returns the sequence numbers of those that have to come again.
     ///
     /// A record that this version cannot read is set aside: trying again would not make it readable, and would hold up
@@ -80,9 +85,15 @@ impl<C: Courses + Proofs, Q: MessageQueue, U: Quarantine> Publisher<C, Q, U> {
                 }
             }
         }
-        let decided = self.decide(&events.iter().map(|(_, event)| event).collect::<Vec<_>>(), now).await;
+        let decided = self.decide_and_erase(&events.iter().map(|(_, event)| event).collect::<Vec<_>>(), now).await;
         let mut sending = Vec::new();
-        for ((sequence_number, event), decided) in events.into_iter().zip(decided) {
+        for ((sequence_number, mut event), (decided, erased)) in events.into_iter().zip(decided) {
+            if let Some(erased) = erased {
+                if !event.is_erased() && !self.erase(&event, now).await {
+                    failed.push(sequence_number.clone());
+                }
+                event = erased;
+            }
             match decided {
                 Ok(Some(published)) => sending.push((sequence_number, event, published)),
                 Ok(None) => {}
@@ -93,18 +104,40 @@ impl<C: Courses + Proofs, Q: MessageQueue, U: Quarantine> Publisher<C, Q, U> {
         failed
     }
 
+    /// Erases what came into the table of a verification that is erased. Returns false if it has to come again.
+    async fn erase(&self, event: &StoredEvent, now: Timestamp) -> bool {
+        let (id, kind) = (&event.id, &event.kind);
+        match self.courses.erase(event, now).await {
+            Ok(()) => info!(event.id = id, event.kind = kind, "erased, as its verification is"),
+            Err(ref failure) => {
+                warn!(event.id = id, event.kind = kind, error = chain(failure), "failed to erase an event");
+                return false;
+            }
+        }
+        true
+    }
+
     /// Decides what to publish of each event, in their order, and keeps the decisions.
     pub async fn decide(&self, events: &[&StoredEvent], now: Timestamp) -> Vec<Result<Option<Published>, Undecided>> {
+        self.decide_and_erase(events, now).await.into_iter().map(|(decided, _)| decided).collect()
+    }
+
+    /// The same, with what stays of each event whose verification is erased.
+    async fn decide_and_erase(
+        &self,
+        events: &[&StoredEvent],
+        now: Timestamp,
+    ) -> Vec<(Result<Option<Published>, Undecided>, Option<StoredEvent>)> {
         let mut tracks: BTreeMap<CourseKey, Vec<usize>> = BTreeMap::new();
         for (place, event) in events.iter().enumerate() {
             tracks.entry(CourseKey::of(event)).or_default().push(place);
         }
         let keys: Vec<CourseKey> = tracks.keys().cloned().collect();
-        let mut decided = vec![Err(Undecided); events.len()];
+        let mut decided = vec![(Err(Undecided), None); events.len()];
         if keys.is_empty() {
             return decided;
         }
-        let (courses, reused) = join(self.courses.read(&keys), self.claim(events)).await;
+        let (courses, reused) = join(self.courses.read_with_erasures(&keys), self.claim(events)).await;
         let courses = match courses {
             Ok(courses) => courses,
             Err(failure) => {
@@ -112,8 +145,18 @@ impl<C: Courses + Proofs, Q: MessageQueue, U: Quarantine> Publisher<C, Q, U> {
                 return decided;
             }
         };
-        let of_tracks = tracks.values().zip(&keys).zip(courses).map(async |((places, key), course)| {
-            let with_reused = |place: &usize| Some((*events.get(*place)?, reused.get(*place)?.as_ref()?));
+        let mut erased = vec![None; events.len()];
+        let of_erased = tracks.values().zip(&courses).filter(|(_, (_, is_erased))| *is_erased);
+        for place in of_erased.flat_map(|(places, _)| places) {
+            if let (Some(erased), Some(event)) = (erased.get_mut(*place), events.get(*place)) {
+                *erased = Some((*event).clone().erased(now));
+            }
+        }
+        let of_tracks = tracks.values().zip(&keys).zip(courses).map(async |((places, key), (course, _))| {
+            let with_reused = |place: &usize| {
+                let event = erased.get(*place)?.as_ref().unwrap_or(*events.get(*place)?);
+                Some((event, reused.get(*place)?.as_ref()?))
+            };
             // If the proofs of one could not be claimed, those that follow it on its track wait too.
             match places.iter().map(with_reused).collect::<Option<Vec<_>>>() {
                 Some(events) => (places, self.decide_track(key, course, &events, now).await),
@@ -124,7 +167,7 @@ impl<C: Courses + Proofs, Q: MessageQueue, U: Quarantine> Publisher<C, Q, U> {
             match of_track {
                 Ok(of_track) => {
                     for (place, published) in places.iter().zip(of_track) {
-                        if let Some(decided) = decided.get_mut(*place) {
+                        if let Some((decided, _)) = decided.get_mut(*place) {
                             *decided = Ok(published);
                         }
                     }
@@ -132,7 +175,7 @@ impl<C: Courses + Proofs, Q: MessageQueue, U: Quarantine> Publisher<C, Q, U> {
                 Err(failure) => warn!(error = chain(&failure), "failed to write a row"),
             }
         }
-        decided
+        decided.into_iter().zip(erased).map(|((decided, _), erased)| (decided, erased)).collect()
     }
 
     /// Claims the proofs of events, each for the first event that has it. Returns for each event which of them are claimed for
@@ -179,7 +222,17 @@ impl<C: Courses + Proofs, Q: MessageQueue, U: Quarantine> Publisher<C, Q, U> {
     ) -> Result<Vec<Option<Published>>, StoreError> {
         for _ in 0..MAX_ATTEMPTS {
             let mut next = course.clone();
-            let decide = |(event, reused): &(&StoredEvent, &Reused)| next.decide_without(event, &reused.places, now);
+            let rule = self.due.get(&key.provider).copied().unwrap_or_default();
+            let decide = |(event, reused): &(&StoredEvent, &Reused)| {
+                let decided = next.decide_without(event, &reused.places, now);
+                if decided.is_new && event.is_erased() {
+                    // The provider is not asked about it: the answer would have to be erased too.
+                    next.due = DueChange::Clear;
+                } else if decided.is_new {
+                    next.look_after(event, decided.published.as_ref(), rule, now);
+                }
+                decided
+            };
             let decided: Vec<_> = events.iter().map(decide).collect();
             if decided.iter().all(|decided| !decided.is_new) {
                 return Ok(decided.into_iter().map(|decided| decided.published).collect());
@@ -203,13 +256,15 @@ impl<C: Courses + Proofs, Q: MessageQueue, U: Quarantine> Publisher<C, Q, U> {
     }
 
     /// Sends what was decided, and returns the sequence numbers of those that were not accepted. A password or link that
-    /// has expired is not sent any more.
+    /// has expired or was erased is not sent any more.
     pub async fn send(&self, decided: Vec<(String, StoredEvent, Published)>, now: Timestamp) -> Vec<String> {
         let (mut verifications, mut deliveries) = (Vec::new(), Vec::new());
         for (sequence_number, event, published) in decided {
             let message = Message::new(&event, &published, self.detail);
             if !event.is_delivery() {
                 verifications.push((sequence_number, message));
+            } else if event.is_erased() {
+                warn!(event.id = event.id, event.kind = event.kind, "erased before it could be delivered");
             } else if event.expires_at > now.as_second() {
                 deliveries.push((sequence_number, message));
             } else {
@@ -317,6 +372,8 @@ mod tests {
         calls: Mutex<Vec<Vec<String>>>,
         /// What each accepted message says.
         said: Mutex<Vec<String>>,
+        /// The id and the payload of each accepted message.
+        payloads: Mutex<Vec<(String, Option<String>)>>,
     }
 
     impl MessageQueue for Queue {
@@ -329,6 +386,9 @@ mod tests {
             let accepted = batch.iter().filter(accepts).map(|message| message.id.clone()).collect();
             self.calls.lock().unwrap().push(accepted);
             self.said.lock().unwrap().extend(batch.iter().filter(accepts).map(said));
+            let payload = |message: &Message| message.data.payload.as_ref().map(ToString::to_string);
+            let payloads = batch.iter().filter(accepts).map(|message| (message.id.clone(), payload(message)));
+            self.payloads.lock().unwrap().extend(payloads);
             batch
                 .iter()
                 .map(|message| accepts(&message).then_some(()).ok_or_else(|| NotSent("refused".to_owned())))
@@ -372,9 +432,16 @@ mod tests {
         Record { sequence_number: id.to_owned(), event: Ok(event) }
     }
 
-    fn publisher<C: Courses + Proofs>(courses: C, verifications: Queue) -> Publisher<C, Queue, Aside> {
+    fn publisher<C: Courses + Proofs + Erasures>(courses: C, verifications: Queue) -> Publisher<C, Queue, Aside> {
         let (deliveries, quarantine) = (Queue::default(), Aside::default());
-        Publisher { courses, verifications, deliveries, quarantine, detail: MessageDetail::Reference }
+        Publisher {
+            courses,
+            verifications,
+            deliveries,
+            quarantine,
+            detail: MessageDetail::Reference,
+            due: BTreeMap::new(),
+        }
     }
 
     /// Publishes records to two such queues at this second, and returns what is reported as failed and the calls accepted by each.
@@ -476,6 +543,7 @@ mod tests {
         reads: Mutex<usize>,
         writes: Mutex<usize>,
         fail_to_claim: Mutex<Option<&'static str>>,
+        fail_to_erase: bool,
         /// The proofs that were claimed.
         claims: Mutex<Vec<String>>,
     }
@@ -500,6 +568,17 @@ mod tests {
 
         async fn of_verification(&self, _: &str, _: &str) -> Result<Vec<(String, Course)>, StoreError> {
             Ok(Vec::new())
+        }
+    }
+
+    impl Erasures for Rows {
+        async fn read_with_erasures(&self, keys: &[CourseKey]) -> Result<Vec<(Course, bool)>, StoreError> {
+            self.read(keys).await?;
+            self.kept.read_with_erasures(keys).await
+        }
+
+        async fn erase(&self, event: &StoredEvent, now: Timestamp) -> Result<(), StoreError> {
+            if self.fail_to_erase { Err(StoreError("gone".into())) } else { self.kept.erase(event, now).await }
         }
     }
 
@@ -659,5 +738,65 @@ mod tests {
             event.map(|event| StoredEvent { perishable: true, unrecognized: Some("not_json".to_owned()), ..event });
         let (_, verifications, deliveries) = publish(Queue::default(), vec![Record { sequence_number, event }], 0);
         assert_eq!((verifications.len(), deliveries.len()), (1, 0));
+    }
+
+    /// A batch with two verdicts and a delivery of a verification that is erased, one of them without anything to erase, and
+    /// a verdict of another verification. Each has a payload, and a verdict that is not final.
+    fn of_an_erased_verification(rows: Rows) -> (Vec<String>, Publisher<Rows, Queue, Aside>) {
+        rows.kept.list_as_erased("example", "e");
+        let detail = MessageDetail::Full;
+        let after = Some(Timestamp::from_second(60).unwrap().duration_since(Timestamp::UNIX_EPOCH));
+        let due = BTreeMap::from([("example".to_owned(), DueRule { after, can_be_asked: true })]);
+        let publisher = Publisher { detail, due, ..publisher(rows, Queue::default()) };
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let records = ["e-1", "e-2", "e-d", "o"].map(|id| {
+            let Record { sequence_number, event } = record(id);
+            let event = event.map(|event| {
+                let (body, recipient) = (b"\"payload\"".to_vec(), Some("recipient".to_owned()));
+                let event = StoredEvent { body, recipient, perishable: id == "e-d", ..event };
+                if id == "e-2" { event.erased(Timestamp::UNIX_EPOCH) } else { event }
+            });
+            Record { sequence_number, event }
+        });
+        let failed = runtime.block_on(publisher.publish(records.into(), Timestamp::UNIX_EPOCH));
+        (failed, publisher)
+    }
+
+    #[test]
+    fn of_an_erased_verification_the_verdict_is_published_and_nothing_else() {
+        let (failed, publisher) = of_an_erased_verification(Rows::default());
+        assert_eq!(failed, texts(&[]));
+        let payloads = publisher.verifications.payloads.into_inner().unwrap();
+        let expected = [("e-1", None), ("o", Some("\"payload\"")), ("e-2", None)];
+        assert_eq!(payloads, expected.map(|(id, payload)| (id.to_owned(), payload.map(str::to_owned))));
+        assert!(publisher.deliveries.calls.into_inner().unwrap().is_empty(), "no password is delivered");
+        let rows = publisher.courses;
+        // Only what holds something is erased, and with the one read that there is anyway.
+        assert_eq!(
+            (rows.kept.erased(), rows.reads.into_inner().unwrap()),
+            (["e-1", "e-d"].map(str::to_owned).into(), 1)
+        );
+        for (key, course) in rows.kept.all() {
+            let recipients = course.decisions.iter().filter(|decision| decision.recipient.is_some()).count();
+            assert_eq!(recipients, usize::from(key.subject == "o"), "{key:?}");
+        }
+    }
+
+    #[test]
+    fn nobody_asks_about_an_erased_verification() {
+        let (_, publisher) = of_an_erased_verification(Rows::default());
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let later = Timestamp::from_second(1_000).unwrap();
+        let due = runtime.block_on(model::Dues::due(&publisher.courses.kept, 0, later, 10)).unwrap();
+        let subjects: Vec<&str> = due.iter().map(|key| key.subject.as_str()).collect();
+        assert_eq!(subjects, ["o"]);
+    }
+
+    #[test]
+    fn what_cannot_be_erased_comes_again_and_is_told_without_its_payload() {
+        let (failed, publisher) = of_an_erased_verification(Rows { fail_to_erase: true, ..Rows::default() });
+        assert_eq!(failed, ["e-1", "e-d"]);
+        let payloads = publisher.verifications.payloads.into_inner().unwrap();
+        assert_eq!(payloads.iter().filter(|(_, payload)| payload.is_some()).count(), 1);
     }
 }

@@ -15,6 +15,12 @@ pub const PROCESS_STATUS: Kind<ProcessStatus> = Kind::new(
     &[Approved, Rejected, Review, Pending, Failed],
 );
 
+/// The tracks that have verdicts, the usual one first.
+pub const TRACKS: &[Track] = &[PROCESS_STATUS.track()];
+
+/// The detail that names the dossier. It is needed beside the process to ask where that stands.
+pub const DOSSIER_ID: &str = "dossier_id";
+
 /// What their messages look like, for docs/contract/.
 #[cfg(feature = "schema")]
 #[must_use]

@@ -3,6 +3,7 @@
 //! Follows Signicat's document "Callbacks". The request that starts a process names an `authorizationHeader`; Signicat
 //! presents it, word for word, in `Authorization`. It waits 10 s for 200, and does not come again by itself.
 
+pub mod fetch;
 pub mod kinds;
 mod payload;
 
@@ -38,28 +39,38 @@ impl<S: SecretSource> Provider for Signicat<S> {
 
     fn parse(verified: &Verified) -> Result<Parsed, Unrecognized> {
         let notification: payload::Notification = wire::from_json(verified.body())?;
-        // The process is what is verified; its id is unique among all dossiers.
-        let subject = notification.process_id.as_deref().and_then(|id| Subject::new(id).ok());
-        let unrecognized = |reason: Unrecognized| reason.about(subject.clone()).on_track_of(&kinds::PROCESS_STATUS);
-
-        let dossier_id = notification.dossier_id.ok_or_else(|| unrecognized(Unrecognized::missing("dossierId")))?;
-        let status = notification.status.ok_or_else(|| unrecognized(Unrecognized::missing("status")))?;
-        let (outcome, is_final) = match status.as_str() {
-            "pending" | "processing" => (Outcome::Pending, false),
-            "accepted" => (Outcome::Approved, true),
-            "rejected" | "not_matched" => (Outcome::Rejected, true),
-            "inconclusive" => (Outcome::Review, true),
-            "failed" | "canceled" => (Outcome::Failed, true),
-            _ => return Err(unrecognized(Unrecognized::new("unknown_status"))),
-        };
-
-        let subject = subject.clone().ok_or_else(|| Unrecognized::missing("processId"))?;
-        let identity = Identity::of([Some(dossier_id.as_str()), Some(status.as_str())]);
-        let reason = (is_final && outcome != Outcome::Approved).then(|| wire::code(&status));
-        let details = ProcessStatus { dossier_id, process_id: subject.as_str().to_owned(), status, r#final: is_final };
-        let parsed = Parsed::new(&kinds::PROCESS_STATUS, subject, identity, outcome, &details);
-        Ok(parsed.because(reason).with_final(is_final))
+        let payload::Notification { dossier_id, process_id, status } = notification;
+        process_status(dossier_id, process_id, status)
     }
+}
+
+/// What this status of this process means, whoever says it: a notification, or Signicat when it is asked.
+fn process_status(
+    dossier_id: Option<String>,
+    process_id: Option<String>,
+    status: Option<String>,
+) -> Result<Parsed, Unrecognized> {
+    // The process is what is verified; its id is unique among all dossiers.
+    let subject = process_id.and_then(|id| Subject::new(id).ok());
+    let unrecognized = |reason: Unrecognized| reason.about(subject.clone()).on_track_of(&kinds::PROCESS_STATUS);
+
+    let dossier_id = dossier_id.ok_or_else(|| unrecognized(Unrecognized::missing("dossierId")))?;
+    let status = status.ok_or_else(|| unrecognized(Unrecognized::missing("status")))?;
+    let (outcome, is_final) = match status.as_str() {
+        "pending" | "processing" => (Outcome::Pending, false),
+        "accepted" => (Outcome::Approved, true),
+        "rejected" | "not_matched" => (Outcome::Rejected, true),
+        "inconclusive" => (Outcome::Review, true),
+        "failed" | "canceled" => (Outcome::Failed, true),
+        _ => return Err(unrecognized(Unrecognized::new("unknown_status"))),
+    };
+
+    let subject = subject.clone().ok_or_else(|| Unrecognized::missing("processId"))?;
+    let identity = Identity::of([Some(dossier_id.as_str()), Some(status.as_str())]);
+    let reason = (is_final && outcome != Outcome::Approved).then(|| wire::code(&status));
+    let details = ProcessStatus { dossier_id, process_id: subject.as_str().to_owned(), status, r#final: is_final };
+    let parsed = Parsed::new(&kinds::PROCESS_STATUS, subject, identity, outcome, &details);
+    Ok(parsed.because(reason).with_final(is_final))
 }
 
 #[cfg(test)]

@@ -8,8 +8,9 @@ use runtime::Aws;
 async fn main() -> ExitCode {
     runtime::run(async {
         let aws = Aws::within(Duration::from_secs(10)).await;
-        let (store, queue) = (aws.event_store()?, aws.spill_queue()?);
-        runtime::consume_queue(&queue, |messages| spill_drain::drain(&store, messages, runtime::now())).await
+        let (store, erasures, queue) = (aws.event_store()?, aws.erasures()?, aws.spill_queue()?);
+        let drain = |messages| spill_drain::drain(&store, &erasures, messages, runtime::now());
+        runtime::consume_queue(&queue, drain).await
     })
     .await
 }

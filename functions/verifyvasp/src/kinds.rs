@@ -36,6 +36,9 @@ pub const CHAINALYSIS_KYT_RESULT: Kind<ChainalysisKyt> =
 pub const REFINITIV_WCO_RESULT: Kind<WorldCheckOne> =
     Kind::new("refinitiv-wco-result", Track::new("refinitiv-wco-result", Reopens), &[Outcome::None]);
 
+/// The tracks that have verdicts, the usual one first.
+pub const TRACKS: &[Track] = &[VERIFICATION_RESULT.track(), OWNER_VERIFICATION_RESULT_REPORT.track()];
+
 /// What their messages look like, for docs/contract/.
 #[cfg(feature = "schema")]
 #[must_use]

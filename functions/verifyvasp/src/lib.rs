@@ -1,9 +1,10 @@
 //! The callbacks of a VerifyVASP enclave (`POST /callbacks/verifyvasp`): results of travel-rule verifications and of verifications of
 //! an account's owner, reports of transactions and of errors, and assessments of risks.
 //!
-//! Follows VerifyVASP's document "Callback API". The enclave wants 200 and `{"result": true}` within one second, and may call
-//! several times at once.
+//! Follows VerifyVASP's document "Callback API"; `fetch.rs` follows its "Enclave API reference". The enclave wants 200 and
+//! `{"result": true}` within one second, and may call several times at once.
 
+pub mod fetch;
 pub mod kinds;
 mod payload;
 
@@ -24,6 +25,9 @@ pub struct VerifyVasp<S> {
 }
 
 const AUTHORIZATION: &str = "authorization";
+
+/// The type of the callback with the verdict of a verification.
+const VERIFICATION_RESULT: &str = "VERIFICATION_RESULT";
 
 impl<S: SecretSource> VerifyVasp<S> {
     /// The provider whose enclave presents one of these tokens in `Authorization`.
@@ -58,11 +62,7 @@ impl<S: SecretSource> Provider for VerifyVasp<S> {
         let callback_type = callback.callback_type.as_deref();
         let about = About::new(callback_type, &data);
         match callback_type.ok_or_else(|| about.unrecognized(Unrecognized::missing("callbackType")))? {
-            name @ "VERIFICATION_RESULT" => {
-                let kind = &kinds::VERIFICATION_RESULT;
-                let outcome = about.outcome(kind, &data)?;
-                verification(kind, name, about, data, outcome)
-            }
+            VERIFICATION_RESULT => verification_result(about, data),
             "TX_REPORT" if data.tx_hash.is_none() => {
                 Err(about.unrecognized(Unrecognized::missing("txHash")).on_track_of(&kinds::TX_REPORT))
             }
@@ -126,6 +126,13 @@ impl About {
             _ => Err(unrecognized(Unrecognized::new("unknown_result"))),
         }
     }
+}
+
+/// The other side has answered a verification. The same whether the enclave calls back or was asked.
+fn verification_result(about: About, data: Data) -> Result<Parsed, Unrecognized> {
+    let kind = &kinds::VERIFICATION_RESULT;
+    let outcome = about.outcome(kind, &data)?;
+    verification(kind, VERIFICATION_RESULT, about, data, outcome)
 }
 
 fn verification(

@@ -44,6 +44,8 @@ pub struct Trusted {
     pub audience: Option<String>,
     /// The gateway's reference of the verification.
     pub verification_id: Option<String>,
+    /// When it was verified, if that was later than it was presented.
+    pub verified_at: Option<Timestamp>,
 }
 
 impl TrustedIssuers {
@@ -88,11 +90,12 @@ impl<L: LookUp<Value = Arc<KeySet>>> TrustedIssuers<L> {
         Ok(Self(issuers))
     }
 
-    /// Verifies a token at this time. A key that is not known is looked up, though not more often than the cache allows.
+    /// Verifies a token that was presented at this time, by what is known now. A key that is not known is looked up, though
+    /// not more often than the cache allows.
     ///
     /// # Errors
     /// With the reason for which it is not trusted.
-    pub async fn verify(&self, token: &str, now: Timestamp) -> Result<Trusted, Untrusted> {
+    pub async fn verify(&self, token: &str, presented_at: Timestamp, now: Timestamp) -> Result<Trusted, Untrusted> {
         let token = Token::read(token)?;
         let (pinned, keys) =
             self.0.iter().find(|(pinned, _)| token.issuer() == Some(&pinned.issuer)).ok_or(Untrusted::Issuer)?;
@@ -107,10 +110,11 @@ impl<L: LookUp<Value = Arc<KeySet>>> TrustedIssuers<L> {
                 newer.and_then(|newer| newer.find(&token.key_id).cloned()).ok_or(Untrusted::UnknownKey)?
             }
         };
-        verify_with(&token, &key, &pinned.algorithms, pinned.audience.as_deref(), now)?;
+        verify_with(&token, &key, &pinned.algorithms, pinned.audience.as_deref(), presented_at, now)?;
         let verification_id = token.claims.verification_id.filter(|id| id.len() <= MAX_VERIFICATION_ID_BYTES);
         let audience = pinned.audience.clone();
-        Ok(Trusted { issuer: pinned.issuer.clone(), key: key.jwk(), audience, verification_id })
+        let verified_at = Some(now).filter(|now| *now != presented_at);
+        Ok(Trusted { issuer: pinned.issuer.clone(), key: key.jwk(), audience, verification_id, verified_at })
     }
 }
 
@@ -119,10 +123,11 @@ fn verify_with(
     key: &Key,
     allowed: &[Algorithm],
     audience: Option<&str>,
+    presented_at: Timestamp,
     now: Timestamp,
 ) -> Result<(), Untrusted> {
     token.check_signature(key, allowed)?;
-    token.check_time(now)?;
+    token.check_time(presented_at, now)?;
     audience.map_or(Ok(()), |audience| token.check_audience(audience))
 }
 
@@ -133,23 +138,29 @@ impl Trusted {
     /// What is kept of it, so that the token can be [verified again](verify_again).
     #[must_use]
     pub fn to_evidence(&self) -> Value {
-        let Self { issuer, key, audience, verification_id } = self;
-        json!({ "issuer": issuer, "key": key, "audience": audience, "verification_id": verification_id })
+        let Self { issuer, key, audience, verification_id, verified_at } = self;
+        let mut evidence =
+            json!({ "issuer": issuer, "key": key, "audience": audience, "verification_id": verification_id });
+        if let (Some(evidence), Some(verified_at)) = (evidence.as_object_mut(), verified_at) {
+            evidence.insert("verified_at".to_owned(), json!(verified_at));
+        }
+        evidence
     }
 }
 
-/// Verifies a token again by what was kept when it was trusted at that time: issuer, key and audience.
+/// Verifies a token that was presented at that time again, by what was kept when it was trusted: issuer, key and audience.
 ///
 /// # Errors
 /// With the reason for which it would not be trusted.
-pub fn verify_again(token: &str, evidence: &Value, then: Timestamp) -> Result<(), Untrusted> {
+pub fn verify_again(token: &str, evidence: &Value, presented_at: Timestamp) -> Result<(), Untrusted> {
     let token = Token::read(token)?;
     if token.issuer() != evidence.get("issuer").and_then(Value::as_str) {
         return Err(Untrusted::Issuer);
     }
     let key = evidence.get("key").and_then(Key::from_jwk).ok_or(Untrusted::UnknownKey)?;
     let audience = evidence.get("audience").and_then(Value::as_str);
-    verify_with(&token, &key, key.algorithms(), audience, then)
+    let verified_at = evidence.get("verified_at").and_then(Value::as_str).and_then(|time| time.parse().ok());
+    verify_with(&token, &key, key.algorithms(), audience, presented_at, verified_at.unwrap_or(presented_at))
 }
 
 #[cfg(test)]

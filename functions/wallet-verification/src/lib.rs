@@ -17,11 +17,12 @@ pub mod token;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use issuers::{Trusted, TrustedIssuers};
+use jiff::SignedDuration;
 use keys::{JwksUrl, KeySet};
 use kinds::{Verdict, Verification};
 use model::{
-    AuthError, Expectations, Identity, Outcome, Parsed, Proof, Provider, ProviderName, Purpose, Request, Timestamp,
-    Unrecognized, Verified, one_time_code, wire,
+    AuthError, Expectations, Identity, MemoryExpectations, Outcome, Parsed, Proof, Provider, ProviderName, Purpose,
+    Request, Retention, Schedule, StoredEvent, Timestamp, Unrecognized, Verified, one_time_code, wire,
 };
 use payload::{Callback, Credential};
 use runtime::LookUp;
@@ -39,33 +40,6 @@ impl<E: Expectations, L: LookUp<Value = Arc<KeySet>>> WalletVerification<E, L> {
     pub fn new(expectations: E, issuers: TrustedIssuers<L>) -> Self {
         Self { expectations, issuers }
     }
-
-    /// What verifying the tokens of a callback came to, by their templates. Those of credentials that are not complete do not count.
-    async fn verify_tokens(&self, callback: &Callback, now: Timestamp) -> Value {
-        let mut presented = Vec::new();
-        for (template, credential) in callback.credentials.iter().filter(|(_, credential)| credential.is_completed()) {
-            let token = credential.token.as_deref();
-            let verified = match token {
-                Some(token) => self.issuers.verify(token, now).await,
-                None => Err(Untrusted::Missing),
-            };
-            presented.push(Presented { template, token: token.unwrap_or_default(), verified });
-        }
-        distrust_reused(&mut presented);
-        let mut tokens = Map::new();
-        for Presented { template, verified, .. } in presented {
-            let evidence = match verified {
-                Ok(trusted) => json!({ "trusted": trusted.to_evidence() }),
-                Err(untrusted) => {
-                    runtime::telemetry::untrusted_token();
-                    tracing::warn!(reason = untrusted.code(), "token not trusted");
-                    json!({ "untrusted": untrusted.code() })
-                }
-            };
-            tokens.insert(template.to_owned(), evidence);
-        }
-        tokens.into()
-    }
 }
 
 impl<E: Expectations, L: LookUp<Value = Arc<KeySet>>> Provider for WalletVerification<E, L> {
@@ -80,19 +54,83 @@ impl<E: Expectations, L: LookUp<Value = Arc<KeySet>>> Provider for WalletVerific
     async fn authenticate(&self, request: &Request, now: Timestamp) -> Result<Verified, AuthError> {
         let verified = one_time_code(request, Purpose::Verification, &self.expectations, now).await?;
         // The callback is the gateway's. What its tokens are worth is found out here, where there are keys and a clock.
-        match Callback::read(verified.body()) {
-            Ok(callback) => {
-                let tokens = self.verify_tokens(&callback, now).await;
-                Ok(verified.with_evidence("tokens", tokens))
-            }
-            Err(_) => Ok(verified),
+        let Ok(callback) = Callback::read(verified.body()) else { return Ok(verified) };
+        let presented = present(&self.issuers, &callback, now, now).await;
+        for untrusted in presented.iter().filter_map(|one| one.verified.as_ref().err()) {
+            runtime::telemetry::untrusted_token();
+            tracing::warn!(reason = untrusted.code(), "token not trusted");
         }
+        let tokens = evidence(presented, false);
+        Ok(verified.with_evidence(TOKENS, tokens))
     }
 
     fn parse(verified: &Verified) -> Result<Parsed, Unrecognized> {
         parse(verified)
     }
 }
+
+/// The evidence that has what verifying each token came to.
+const TOKENS: &str = "tokens";
+
+/// For how long a token is checked again whose failing may pass with time.
+pub const CHECKED_FOR: SignedDuration = SignedDuration::from_hours(24);
+
+/// How long after the callback it is checked again for the first time.
+const FIRST_CHECK_AFTER: SignedDuration = SignedDuration::from_mins(1);
+
+/// When: so many seconds after the first check, the last time after [`CHECKED_FOR`].
+pub const CHECKS: Schedule = Schedule(&[0, 60, 180, 420, 840, 1740, 3540, 7140, 14340, 28740, 57540, 86340]);
+
+/// Checks the tokens of a callback again that were not trusted, for a reason that may have passed. Returns the event that
+/// takes the place of this one; nothing if there is nothing new. After a day, what is not trusted stays so, and the verdict
+/// is final. Needs the whole body.
+pub async fn recheck<L: LookUp<Value = Arc<KeySet>>>(
+    issuers: &TrustedIssuers<L>,
+    event: &StoredEvent,
+    now: Timestamp,
+    retention: Retention,
+) -> Option<StoredEvent> {
+    let callback = Callback::read(&event.body).ok()?;
+    let presented = present(issuers, &callback, event.received_at, now).await;
+    let is_last = now.duration_since(event.received_at) >= CHECKED_FOR;
+    event.rechecked::<WalletVerification<MemoryExpectations, L>>(TOKENS, evidence(presented, is_last), retention)
+}
+
+/// Verifies the tokens of a callback. Those of credentials that are not complete do not count.
+async fn present<'a, L: LookUp<Value = Arc<KeySet>>>(
+    issuers: &TrustedIssuers<L>,
+    callback: &'a Callback,
+    presented_at: Timestamp,
+    now: Timestamp,
+) -> Vec<Presented<'a>> {
+    let mut presented = Vec::new();
+    for (template, credential) in callback.credentials.iter().filter(|(_, credential)| credential.is_completed()) {
+        let token = credential.token.as_deref();
+        let verified = match token {
+            Some(token) => issuers.verify(token, presented_at, now).await,
+            None => Err(Untrusted::Missing),
+        };
+        presented.push(Presented { template, token: token.unwrap_or_default(), verified });
+    }
+    distrust_reused(&mut presented);
+    presented
+}
+
+/// What verifying the tokens came to, by their templates. If this is the last time, nothing passes any more.
+fn evidence(presented: Vec<Presented<'_>>, is_last: bool) -> Value {
+    let evidence = |verified| match verified {
+        Ok(trusted) => json!({ "trusted": Trusted::to_evidence(&trusted) }),
+        Err(untrusted) if Untrusted::is_temporary(untrusted) && !is_last => {
+            json!({ "untrusted": untrusted.code(), WAITING: true })
+        }
+        Err(untrusted) => json!({ "untrusted": untrusted.code() }),
+    };
+    let tokens = presented.into_iter().map(|one| (one.template.to_owned(), evidence(one.verified)));
+    Value::Object(tokens.collect::<Map<_, _>>())
+}
+
+/// In the evidence of a token that is not trusted: that it is checked again.
+const WAITING: &str = "waiting";
 
 fn parse(verified: &Verified) -> Result<Parsed, Unrecognized> {
     read(verified).map_err(|unrecognized| unrecognized.on_track_of(&kinds::VERIFICATION))
@@ -103,7 +141,7 @@ fn read(verified: &Verified) -> Result<Parsed, Unrecognized> {
     let callback = Callback::read(verified.body()).map_err(|unrecognized| unrecognized.about(subject.clone()))?;
     let subject = subject.ok_or_else(|| Unrecognized::missing("subject"))?;
 
-    let tokens = verified.evidence().get("tokens");
+    let tokens = verified.evidence().get(TOKENS);
     let given = callback.credentials.iter().map(|(template, credential)| {
         (template.as_str(), verdict(credential, tokens.and_then(|tokens| tokens.get(template))))
     });
@@ -128,8 +166,9 @@ fn read(verified: &Verified) -> Result<Parsed, Unrecognized> {
         Verdict::Missing { reason } => Some((*reason).to_owned()),
     });
     let reasons: Vec<String> = reasons.collect();
-    // The gateway calls once for each code. A verdict is open only while the issuer's keys are unavailable.
-    let is_final = reasons.iter().all(|reason| reason != Untrusted::KeysUnavailable.code());
+    // The gateway calls once for each code. A verdict is open only while a token may still become trusted.
+    let is_waiting = |template| tokens.and_then(|tokens| tokens.get(template)?.get(WAITING)).is_some();
+    let is_final = outcome != Outcome::Review || !callback.credentials.keys().any(is_waiting);
     let credentials = verdicts.into_iter().map(|(template, verdict)| (template.to_owned(), verdict)).collect();
 
     let digests = digests(&callback);
@@ -137,7 +176,8 @@ fn read(verified: &Verified) -> Result<Parsed, Unrecognized> {
     let proofs = proofs(&digests, tokens);
     let details = Verification { credentials };
     let parsed = Parsed::new(&kinds::VERIFICATION, subject, identity, outcome, &details);
-    Ok(parsed.because(reasons).with_final(is_final).resting_on(proofs))
+    let parsed = parsed.because(reasons).with_final(is_final).resting_on(proofs);
+    Ok(if is_final { parsed } else { parsed.due_after(FIRST_CHECK_AFTER) })
 }
 
 /// A credential that is complete, as the gateway says, and what verifying its token came to.
@@ -224,8 +264,8 @@ fn proofs(digests: &BTreeMap<&str, Digests>, tokens: Option<&Value>) -> Vec<Proo
     proofs
 }
 
-/// The code, and of each credential the status and the token's digest. One that could not be verified for want of keys is not the same as
-/// when there are keys again: it may come to another verdict then.
+/// The code, and of each credential the status and the token's digest. One whose token is checked again is not the same as
+/// afterwards: it may come to another verdict then.
 fn identity(
     code_sha256: &str,
     callback: &Callback,
@@ -235,9 +275,8 @@ fn identity(
     let mut fields = vec![Some(code_sha256.to_owned())];
     for (template, Credential { status, .. }) in &callback.credentials {
         let digest = digests.get(template.as_str()).map(|digests| digests.whole.to_hex());
-        let untrusted = tokens.and_then(|tokens| tokens.get(template)?.get("untrusted")?.as_str());
-        let unavailable = untrusted.filter(|code| *code == Untrusted::KeysUnavailable.code());
-        fields.extend([Some(template.clone()), status.clone(), digest, unavailable.map(str::to_owned)]);
+        let waiting = tokens.and_then(|tokens| tokens.get(template)?.get(WAITING)).map(|_| WAITING.to_owned());
+        fields.extend([Some(template.clone()), status.clone(), digest, waiting]);
     }
     Identity::of(fields.iter().map(Option::as_deref))
 }

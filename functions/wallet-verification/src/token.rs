@@ -37,7 +37,7 @@ pub enum Untrusted {
     Issuer,
     /// It says that its issuer's keys are elsewhere.
     JwksUri,
-    /// The issuer's keys could not be had.
+    /// The issuer's keys are unavailable.
     KeysUnavailable,
     /// The issuer has no such key.
     UnknownKey,
@@ -58,6 +58,12 @@ pub enum Untrusted {
 }
 
 impl Untrusted {
+    /// Whether it may pass with time. Then the token is [checked again](crate::recheck).
+    #[must_use]
+    pub fn is_temporary(self) -> bool {
+        matches!(self, Self::KeysUnavailable | Self::UnknownKey | Self::NotYetValid)
+    }
+
     /// The reason's code in events, logs and metrics.
     #[must_use]
     pub fn code(self) -> &'static str {
@@ -183,21 +189,21 @@ impl<'a> Token<'a> {
         }
     }
 
-    /// Checks that it is valid at this time.
+    /// Checks that it had not expired when it was presented, and is valid by now.
     ///
     /// # Errors
     /// If it is not, or a time in it is no number.
-    pub fn check_time(&self, now: Timestamp) -> Result<(), Untrusted> {
+    pub fn check_time(&self, presented_at: Timestamp, now: Timestamp) -> Result<(), Untrusted> {
         let time = |claim: &Option<Value>| match claim {
             None => Ok(None),
             Some(value) => value.as_f64().map(Some).ok_or(Untrusted::Time),
         };
         let (expires, begins) = (time(&self.claims.exp)?, time(&self.claims.nbf)?);
-        let now = now.as_duration().as_secs_f64();
+        let seconds = |time: Timestamp| time.as_duration().as_secs_f64();
         let leeway = LEEWAY.as_secs_f64();
-        if expires.is_some_and(|expires| now >= expires + leeway) {
+        if expires.is_some_and(|expires| seconds(presented_at) >= expires + leeway) {
             Err(Untrusted::Expired)
-        } else if begins.is_some_and(|begins| now < begins - leeway) {
+        } else if begins.is_some_and(|begins| seconds(now) < begins - leeway) {
             Err(Untrusted::NotYetValid)
         } else {
             Ok(())

@@ -1,0 +1,244 @@
+//! Looks after verdicts that do not come.
+//!
+//! A schedule runs this each minute. It reads which tracks are due from an index of the verifications table, asks the
+//! source of each, and records what it found out as an event: a verdict, or that the verdict is overdue. The course of a
+//! verification stays the publisher's: the event goes its way like a callback.
+//!
+//! A track is claimed before anybody is asked, by moving the time when it is looked at next. So two of these at once do
+//! nothing twice, and if one dies, another one goes on when the claim ends. The id of an overdue record is made of the track
+//! and the time when it was due, so that it is recorded once whatever happens.
+
+pub mod asked;
+pub mod sources;
+
+use futures_util::future::join_all;
+use jiff::SignedDuration;
+use model::{Course, CourseKey, Due, Dues, Identity, Next, Retention, Schedule, StoreError, StoredEvent, Timestamp};
+use runtime::{DynamoStore, chain, telemetry};
+use tracing::{info, warn};
+
+/// Looks after what is due.
+#[derive(Debug)]
+pub struct Reconciler<D, E, S> {
+    /// What is due.
+    pub dues: D,
+    /// Where events are recorded.
+    pub events: E,
+    /// Who can be asked.
+    pub source: S,
+    /// How long events are kept.
+    pub retention: Retention,
+}
+
+/// The events table, as far as this needs it.
+pub trait Events: Send + Sync {
+    /// Keeps an event unless it is there already.
+    ///
+    /// # Errors
+    /// If the store refuses or does not answer in time.
+    fn record(&self, event: StoredEvent) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// The event with this subject and id, with its whole body.
+    ///
+    /// # Errors
+    /// If the store refuses or does not answer in time.
+    fn find(&self, subject: &str, id: &str) -> impl Future<Output = Result<Option<StoredEvent>, StoreError>> + Send;
+}
+
+impl Events for DynamoStore {
+    async fn record(&self, event: StoredEvent) -> Result<(), StoreError> {
+        self.put_event(event).await.map(|_| ())
+    }
+
+    async fn find(&self, subject: &str, id: &str) -> Result<Option<StoredEvent>, StoreError> {
+        Self::find(self, subject, id).await
+    }
+}
+
+/// What a source says about a verdict.
+#[derive(Debug)]
+pub enum Answer {
+    /// There is one, or a later step towards one.
+    Verdict(Box<StoredEvent>),
+    /// There is none yet.
+    NotYet,
+    /// Nothing is known of this verification.
+    Unknown,
+    /// It cannot be found out now, and not before so much time has passed.
+    Unavailable(SignedDuration),
+}
+
+/// Who can be asked for a verdict.
+pub trait Source: Send + Sync {
+    /// When it can be asked for the verdict of this track: never, where nobody can be asked.
+    fn schedule(&self, key: &CourseKey, course: &Course) -> Schedule;
+
+    /// Whether it may be asked about this track now. If so, that counts; if not, says when.
+    fn admit(&self, key: &CourseKey, now: Timestamp) -> impl Future<Output = Result<(), Timestamp>> + Send;
+
+    /// Asks for the verdict of this track.
+    fn ask<E: Events>(
+        &self,
+        key: &CourseKey,
+        course: &Course,
+        events: &E,
+        now: Timestamp,
+    ) -> impl Future<Output = Answer> + Send;
+}
+
+/// How long the publisher has to decide about a verdict before it is asked for again.
+const UNTIL_PUBLISHED: SignedDuration = SignedDuration::from_mins(10);
+
+/// How many tracks of a shard are looked at in one run. The rest waits for the next minute.
+const PAGE: usize = 250;
+
+impl<D: Dues, E: Events, S: Source> Reconciler<D, E, S> {
+    /// Looks at what is due by now, until there is no time left.
+    pub async fn reconcile(&self, clock: impl Fn() -> Timestamp, until: Timestamp) {
+        let clock = &clock;
+        let of_shard = async |shard| match self.dues.due(shard, clock(), PAGE).await {
+            Ok(keys) => {
+                for key in keys {
+                    if clock() >= until {
+                        warn!("no time left: the rest waits for the next run");
+                        break;
+                    }
+                    if let Err(failure) = self.look_at(&key, clock()).await {
+                        warn!(provider = key.provider, error = chain(&failure), "failed to look after a verdict");
+                    }
+                }
+            }
+            Err(failure) => warn!(error = chain(&failure), "failed to read what is due"),
+        };
+        join_all((0..Due::SHARDS).map(of_shard)).await;
+    }
+
+    /// Looks at one track.
+    async fn look_at(&self, key: &CourseKey, now: Timestamp) -> Result<(), StoreError> {
+        // The index may lag behind the row.
+        let Some((due, course)) = self.dues.read_due(key).await?.filter(|(due, _)| due.ask_at <= now) else {
+            return Ok(());
+        };
+        let is_final = course.standing(now).is_final;
+        let schedule = self.source.schedule(key, &course);
+        match schedule.time_of(due.asks, due.due_at) {
+            // If it is not due any more, it was reported missing, and a question that had been put off can be asked now.
+            Some(time) if time > now && due.due_at <= now => {
+                self.dues.move_on(&due, Some(&Due { ask_at: time, ..due.clone() })).await?;
+                return Ok(());
+            }
+            None if is_final => {
+                self.dues.move_on(&due, None).await?;
+                return Ok(());
+            }
+            _ => {}
+        }
+
+        if schedule != Schedule::NONE
+            && let Err(until) = self.source.admit(key, now).await
+        {
+            let next = self.put_off(&due, schedule, until, is_final, now).await?;
+            self.dues.move_on(&due, next.as_ref()).await?;
+            return Ok(());
+        }
+
+        let claimed = Due { ask_at: later(now, Due::CLAIM), asks: due.asks.saturating_add(1), ..due.clone() };
+        if !self.dues.move_on(&due, Some(&claimed)).await? {
+            return Ok(());
+        }
+        let answer = match schedule {
+            Schedule::NONE => Answer::Unknown,
+            _ => self.source.ask(key, &course, &self.events, now).await,
+        };
+        let next = match answer {
+            Answer::Verdict(event) => {
+                let (id, kind, outcome) = (&event.id, &event.kind, event.outcome.as_str());
+                info!(event.id = id, event.kind = kind, event.outcome = outcome, "a verdict was found");
+                self.events.record(*event).await?;
+                // If it is final, nobody asks again: the publisher sees to that when it decides about the event.
+                Some(Due { ask_at: later(now, UNTIL_PUBLISHED), ..claimed.clone() })
+            }
+            Answer::NotYet => self.next(&claimed, schedule, false, is_final, now).await?,
+            Answer::Unknown => self.next(&claimed, schedule, true, is_final, now).await?,
+            Answer::Unavailable(pause) => match last_try(schedule, &claimed) {
+                Some(last) if last <= now || now < claimed.due_at => {
+                    self.put_off(&claimed, schedule, later(now, pause), is_final, now).await?
+                }
+                last => {
+                    let next = self.next(&claimed, schedule, false, is_final, now).await?;
+                    // However long the provider wants to be left alone, at the last time it is known that the verdict is overdue.
+                    let pause_ends = last.map_or(later(now, pause), |last| later(now, pause).min(last));
+                    next.map(|next| Due { ask_at: next.ask_at.max(pause_ends), ..next })
+                }
+            },
+        };
+        self.dues.move_on(&claimed, next.as_ref()).await?;
+        Ok(())
+    }
+
+    /// When a track is looked at next about which nobody may be asked before this time. That does not count as a question. But
+    /// when the provider would have been asked for the last time, the verdict is overdue all the same.
+    async fn put_off(
+        &self,
+        due: &Due,
+        schedule: Schedule,
+        until: Timestamp,
+        is_final: bool,
+        now: Timestamp,
+    ) -> Result<Option<Due>, StoreError> {
+        // Not all at once when the time has come.
+        let ask_at = later(until, SignedDuration::from_secs(spread(&due.key)));
+        if now < last_try(schedule, due).unwrap_or(due.due_at) {
+            return Ok(Some(Due { ask_at, ..due.clone() }));
+        }
+        let reported = Due { asks: due.asks.saturating_add(1), ..due.clone() };
+        let next = self.next(&reported, schedule, true, is_final, now).await?;
+        Ok(next.map(|next| Due { ask_at, ..next }))
+    }
+
+    /// When a track is looked at next after it was looked at now, and there was no final verdict. Records that it is overdue.
+    async fn next(
+        &self,
+        claimed: &Due,
+        schedule: Schedule,
+        is_unknown: bool,
+        is_final: bool,
+        now: Timestamp,
+    ) -> Result<Option<Due>, StoreError> {
+        match schedule.after(claimed.asks, is_unknown, claimed.due_at) {
+            Next::Wait(time) => Ok(Some(Due { ask_at: time, ..claimed.clone() })),
+            // It was reported before a question that had been put off.
+            Next::Overdue if now < claimed.due_at => Ok(Some(Due { ask_at: claimed.due_at, ..claimed.clone() })),
+            // A second opinion that nobody has: the verdict stands.
+            Next::Overdue | Next::GiveUp if is_final => Ok(None),
+            Next::GiveUp => Ok(None),
+            Next::Overdue => {
+                let event = StoredEvent::overdue(&claimed.key, claimed.due_at, self.retention);
+                warn!(event.id = event.id, provider = claimed.key.provider, track = claimed.key.track, "overdue");
+                self.events.record(event).await?;
+                telemetry::overdue();
+                let mut due_at = claimed.due_at;
+                while due_at <= now {
+                    due_at = later(due_at, Due::AGAIN);
+                }
+                Ok(Some(Due { due_at, ask_at: due_at, ..claimed.clone() }))
+            }
+        }
+    }
+}
+
+/// When the provider is asked for the last time before the verdict is overdue. Nothing if it was.
+fn last_try(schedule: Schedule, due: &Due) -> Option<Timestamp> {
+    let last = u32::try_from(schedule.0.len()).ok()?.checked_sub(1)?;
+    schedule.time_of(last, due.due_at).filter(|_| due.asks <= last)
+}
+
+/// Up to five minutes, in seconds: for one track always the same.
+fn spread(key: &CourseKey) -> i64 {
+    let digest = Identity::of([key.provider.as_str(), &key.subject, &key.track].map(Some)).to_hex();
+    i64::from_str_radix(digest.get(..6).unwrap_or_default(), 16).unwrap_or_default() % 300
+}
+
+fn later(time: Timestamp, by: SignedDuration) -> Timestamp {
+    time.saturating_add(by).unwrap_or(Timestamp::MAX)
+}
