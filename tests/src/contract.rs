@@ -7,7 +7,7 @@ use std::{
 
 use jsonschema::Validator;
 use model::{
-    Message, ProviderName,
+    Kind, Message, ProviderName,
     schema::{KindSchema, schema_of},
 };
 use serde_json::{Value, json, value::RawValue};
@@ -31,10 +31,13 @@ pub struct MessageKind {
 /// Every kind of message, by provider and kind, such as `verifyvasp.tx-report`.
 pub static MESSAGE_KINDS: LazyLock<BTreeMap<String, MessageKind>> = LazyLock::new(|| {
     // Two functions may have a kind in common, if they are of one provider.
-    let mut kinds: BTreeMap<String, (ProviderName, KindSchema, BTreeSet<&str>)> = BTreeMap::new();
+    let mut kinds: BTreeMap<String, (ProviderName, KindSchema, BTreeSet<String>)> = BTreeMap::new();
     for ProviderKinds { provider, source, kinds: of_provider } in kinds_by_provider() {
         for kind in of_provider {
             let described = kinds.entry(format!("{provider}.{}", kind.name));
+            // What we record ourselves comes by no route of a callback.
+            let is_ours = kind.name == Kind::OVERDUE.name();
+            let source = if is_ours { format!("/expectations/{provider}") } else { source.to_owned() };
             described.or_insert((provider, kind, BTreeSet::new())).2.insert(source);
         }
     }
@@ -103,7 +106,7 @@ pub fn validator(schema: &Value) -> Validator {
 }
 
 /// What a message of this kind looks like.
-fn schema(name: &str, provider: ProviderName, kind: &KindSchema, sources: &BTreeSet<&str>) -> Value {
+fn schema(name: &str, provider: ProviderName, kind: &KindSchema, sources: &BTreeSet<String>) -> Value {
     let mut schema = envelope();
     let outcomes: BTreeSet<&str> = kind.published.iter().map(|outcome| outcome.as_str()).collect();
     let event_type = format!("verification.{name}");
@@ -122,6 +125,11 @@ fn schema(name: &str, provider: ProviderName, kind: &KindSchema, sources: &BTree
     if kind.is_delivery {
         remove(details, "payload_omitted");
         // What is perishable stays where it perishes.
+        remove(data, "payload");
+        remove(data, "payload_text");
+    }
+    if kind.name == Kind::OVERDUE.name() {
+        remove(&mut data["properties"]["details"], "payload_omitted");
         remove(data, "payload");
         remove(data, "payload_text");
     }

@@ -12,7 +12,7 @@ use aws_sdk_dynamodb::{
     },
 };
 use model::{Retention, StoredEvent};
-use runtime::{DynamoCourses, DynamoExpectations, DynamoStore};
+use runtime::{DynamoCourses, DynamoErasures, DynamoExpectations, DynamoStore};
 use tokio::net::TcpListener;
 
 use crate::Proxy;
@@ -68,7 +68,13 @@ impl Database {
     /// The courses, and what proofs stand for, as the publisher keeps them.
     #[must_use]
     pub fn courses(&self) -> DynamoCourses {
-        DynamoCourses::new(self.client.clone(), VERIFICATIONS_TABLE.to_owned())
+        DynamoCourses::new(self.client.clone(), VERIFICATIONS_TABLE.to_owned()).with_erasures(self.erasures())
+    }
+
+    /// What is erased, as the functions see it.
+    #[must_use]
+    pub fn erasures(&self) -> DynamoErasures {
+        DynamoErasures::new(self.client.clone(), EXPECTATIONS_TABLE.to_owned(), TABLE.to_owned())
     }
 
     /// All items of the verifications table.
@@ -103,6 +109,16 @@ fn key(name: &str, kind: KeyType) -> KeySchemaElement {
     KeySchemaElement::builder().attribute_name(name).key_type(kind).build().unwrap()
 }
 
+fn index(name: &str, hash: &str, range: &str) -> GlobalSecondaryIndex {
+    GlobalSecondaryIndex::builder()
+        .index_name(name)
+        .key_schema(key(hash, KeyType::Hash))
+        .key_schema(key(range, KeyType::Range))
+        .projection(Projection::builder().projection_type(ProjectionType::KeysOnly).build())
+        .build()
+        .unwrap()
+}
+
 async fn create_expectations_table(client: &Client) {
     let table = client.create_table().table_name(EXPECTATIONS_TABLE).billing_mode(BillingMode::PayPerRequest);
     table.attribute_definitions(attribute("pk")).key_schema(key("pk", KeyType::Hash)).send().await.unwrap();
@@ -110,18 +126,12 @@ async fn create_expectations_table(client: &Client) {
 
 async fn create_verifications_table(client: &Client) {
     let table = client.create_table().table_name(VERIFICATIONS_TABLE).billing_mode(BillingMode::PayPerRequest);
-    let table = table.set_attribute_definitions(Some(["pk", "sk"].map(attribute).into()));
+    let table = table.set_attribute_definitions(Some(["pk", "sk", "due_shard", "ask_at"].map(attribute).into()));
+    let table = table.global_secondary_indexes(index("by-ask-at", "due_shard", "ask_at"));
     table.key_schema(key("pk", KeyType::Hash)).key_schema(key("sk", KeyType::Range)).send().await.unwrap();
 }
 
 async fn create_events_table(client: &Client) {
-    let by_day = GlobalSecondaryIndex::builder()
-        .index_name("by-day")
-        .key_schema(key("day", KeyType::Hash))
-        .key_schema(key("received_at", KeyType::Range))
-        .projection(Projection::builder().projection_type(ProjectionType::KeysOnly).build())
-        .build()
-        .unwrap();
     let stream = StreamSpecification::builder().stream_enabled(true).stream_view_type(StreamViewType::NewImage);
     client
         .create_table()
@@ -130,7 +140,7 @@ async fn create_events_table(client: &Client) {
         .set_attribute_definitions(Some(["pk", "sk", "day", "received_at"].map(attribute).into()))
         .key_schema(key("pk", KeyType::Hash))
         .key_schema(key("sk", KeyType::Range))
-        .global_secondary_indexes(by_day)
+        .global_secondary_indexes(index("by-day", "day", "received_at"))
         .stream_specification(stream.build().unwrap())
         .send()
         .await

@@ -1,12 +1,14 @@
 //! What the tests share: the providers by name, their events, an embedded DynamoDB, and a proxy that counts calls.
 
 mod command;
+pub mod commands;
 pub mod contract;
 mod database;
 mod gateway;
 pub mod iam;
 mod lambda;
 mod mapping;
+mod nowhere;
 mod providers;
 mod proxy;
 pub mod python;
@@ -21,9 +23,10 @@ pub use gateway::{
 };
 pub use lambda::{Crashed, Function};
 pub use mapping::{QueueMapping, StreamMapping, receive_now};
+pub use nowhere::Nowhere;
 pub use providers::{
-    FUNCTIONS, ISSUANCE_CODE, ISSUER, IssuersKeys, Unknown, VERIFICATION_CODE, answer, local_time, max_body_bytes,
-    message_of, samples,
+    FUNCTIONS, ISSUANCE_CODE, ISSUER, IssuersKeys, Unknown, VERIFICATION_CODE, answer, answer_with, local_time,
+    max_body_bytes, message_of, samples,
 };
 pub use proxy::{AwsCall, Fault, Proxy};
 pub use schemathesis::schemathesis;

@@ -14,8 +14,8 @@ use cli::{
 use identomat::Identomat;
 use jumio::Jumio;
 use model::{
-    Course, EventStore, Expectation, Expectations as _, MemoryExpectations, Message, MessageDetail, Networks, Provider,
-    ProviderName, Purpose, SecretPair, StoredEvent, Subject, Timestamp, Unrecognized, schema::KindSchema,
+    Course, EventStore, Expectation, Expectations as _, Kind, MemoryExpectations, Message, MessageDetail, Networks,
+    Provider, ProviderName, Purpose, SecretPair, StoredEvent, Subject, Timestamp, Unrecognized, schema::KindSchema,
 };
 use runtime::{Cached, Error, GatewayRequest, GatewayResponse, LookUp};
 use signicat::Signicat;
@@ -51,10 +51,7 @@ pub async fn answer(
     event: &str,
     now: Timestamp,
 ) -> Result<GatewayResponse, Unknown> {
-    // The samples have a time of their own, and the gateway would have this one.
-    let (sampled, now_text) = (local_time().as_millisecond().to_string(), now.as_millisecond().to_string());
-    let event = if now == local_time() { Cow::Borrowed(event) } else { event.replace(&sampled, &now_text).into() };
-    let request: GatewayRequest = serde_json::from_str(&event).expect("an API Gateway event");
+    let request = request_at(event, now);
     let secret = SecretPair::new(&format!("local-{function}-secret"), None).unwrap();
     Ok(match function {
         "identomat" => runtime::answer(&Identomat::new(secret), store, request, now).await,
@@ -62,12 +59,27 @@ pub async fn answer(
         "signicat" => runtime::answer(&Signicat::new(secret), store, request, now).await,
         "verifyvasp" => runtime::answer(&VerifyVasp::new(secret), store, request, now).await,
         "wallet-issuance" => runtime::answer(&WalletIssuance::new(announced().await), store, request, now).await,
-        "wallet-verification" => {
-            let provider = WalletVerification::new(announced().await, trusted_issuers());
-            runtime::answer(&provider, store, request, now).await
-        }
+        "wallet-verification" => return Ok(answer_with(trusted_issuers(), store, event, now).await),
         _ => return Err(Unknown),
     })
+}
+
+/// What `wallet-verification` answers at this time, if these issuers are trusted.
+pub async fn answer_with<L: LookUp<Value = Arc<KeySet>>>(
+    issuers: TrustedIssuers<L>,
+    store: &impl EventStore,
+    event: &str,
+    now: Timestamp,
+) -> GatewayResponse {
+    let provider = WalletVerification::new(announced().await, issuers);
+    runtime::answer(&provider, store, request_at(event, now), now).await
+}
+
+/// The request of an API Gateway event. The samples have a time of their own, and the gateway would have this one.
+fn request_at(event: &str, now: Timestamp) -> GatewayRequest {
+    let (sampled, now_text) = (local_time().as_millisecond().to_string(), now.as_millisecond().to_string());
+    let event = if now == local_time() { Cow::Borrowed(event) } else { event.replace(&sampled, &now_text).into() };
+    serde_json::from_str(&event).expect("an API Gateway event")
 }
 
 /// The message of an event that is the first of its track.
@@ -106,7 +118,7 @@ pub(crate) struct ProviderKinds {
 /// The kinds of every function.
 pub(crate) fn kinds_by_provider() -> Vec<ProviderKinds> {
     fn of<P: Provider>(mut kinds: Vec<KindSchema>) -> ProviderKinds {
-        kinds.push(Unrecognized::KIND.schema());
+        kinds.extend([Unrecognized::KIND.schema(), Kind::OVERDUE.schema()]);
         ProviderKinds { provider: P::NAME, source: P::SOURCE, kinds }
     }
     vec![

@@ -27,7 +27,8 @@ pub struct Proxy {
 pub struct AwsCall {
     /// The operation's name, such as `DynamoDB_20120810.PutItem`, or the path of a request that has none.
     pub operation: String,
-    /// What it is about, as the call has it: names of tables and indexes, addresses of queues, ids of secrets.
+    /// What it is about, as the call has it: names of tables, with `/index/` and the index's where it is about one,
+    /// addresses of queues, ids of secrets.
     pub resources: Vec<String>,
 }
 
@@ -286,8 +287,12 @@ fn resources(body: &[u8]) -> Vec<String> {
     // All but these is passed over.
     type Members<'a> = BTreeMap<String, &'a RawValue>;
     let Ok(body) = serde_json::from_slice::<Members<'_>>(body) else { return Vec::new() };
-    let named = ["IndexName", "QueueUrl", "SecretId", "TableName"].iter().filter_map(|name| body.get(*name));
-    let named = named.filter_map(|value| serde_json::from_str(value.get()).ok());
+    let named = |name: &str| body.get(name).and_then(|value| serde_json::from_str::<String>(value.get()).ok());
+    let table = match (named("TableName"), named("IndexName")) {
+        (Some(table), Some(index)) => Some(format!("{table}/index/{index}")),
+        (table, _) => table,
+    };
+    let named = [named("QueueUrl"), named("SecretId"), table].into_iter().flatten();
     let batch = body.get("RequestItems").and_then(|items| serde_json::from_str::<Members<'_>>(items.get()).ok());
     named.chain(batch.into_iter().flat_map(BTreeMap::into_keys)).collect()
 }

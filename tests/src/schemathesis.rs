@@ -18,7 +18,7 @@ pub async fn schemathesis(stack: &Stack) {
     let mut st = Command::new(bin.join("st"));
     st.arg("--config-file").arg(ours.join("schemathesis.toml"));
     st.arg("run").arg(root.join("docs/contract/openapi.yaml"));
-    st.args(["--no-color", "--url", expectations.strip_suffix("/expectations/wallet").unwrap()]);
+    st.args(["--no-color", "--url", expectations.strip_suffix("/expectations/{provider}").unwrap()]);
     st.env("SCHEMATHESIS_HOOKS", ours.join("credentials.py"));
     // Or what it makes would differ from run to run all the same.
     st.env("PYTHONHASHSEED", "0");

@@ -58,15 +58,21 @@ pub async fn everything_on() -> &'static Value {
     TEMPLATE.get_or_init(make).await
 }
 
-const EVERYTHING_ON: [(&str, &str); 8] = [
+const EVERYTHING_ON: [(&str, &str); 14] = [
     ("AlarmEmail", "alarms@example.com"),
     ("AlarmOnSilenceOf", "identomat,jumio,signicat,verifyvasp,wallet"),
     ("CertificateArn", "arn:aws:acm:eu-central-1:000000000000:certificate/example"),
     ("DomainName", "callbacks.example.com"),
+    ("IdentomatApiUrl", "https://identomat.example.com"),
+    ("JumioRetrievalUrl", "https://jumio.example.com"),
+    ("ReconcilerSecurityGroups", "sg-00000000000000000"),
+    ("ReconcilerSubnets", "subnet-00000000000000000"),
     ("ReservedConcurrency", "100"),
+    ("SignicatApiUrl", "https://signicat.example.com"),
     ("SilentHours", "168"),
     ("SpilledMinutes", "1440"),
     ("Tracing", "Active"),
+    ("VerifyvaspEnclaveUrl", "http://enclave.example.com"),
 ];
 
 /// An intrinsic function or a reference that this module has no value for.
@@ -253,6 +259,7 @@ impl Stack<'_> {
             ("AWS::DynamoDB::Table", "StreamArn") => {
                 arn("dynamodb", format!("table/{name}/stream/2026-01-31T00:00:00.000"))
             }
+            ("AWS::Events::Rule", "Arn") => arn("events", format!("rule/{name}")),
             ("AWS::IAM::ManagedPolicy", "Ref" | "PolicyArn") => global("iam", format!("policy/{name}")),
             ("AWS::IAM::Role", "Arn") => global("iam", format!("role/{name}")),
             ("AWS::KMS::Key", "Ref" | "KeyId") => format!("example-{id}"),
@@ -274,6 +281,7 @@ impl Stack<'_> {
                 | "AWS::CloudWatch::Alarm"
                 | "AWS::CloudWatch::Dashboard"
                 | "AWS::DynamoDB::Table"
+                | "AWS::Events::Rule"
                 | "AWS::IAM::Role"
                 | "AWS::KMS::Alias"
                 | "AWS::Lambda::Function"

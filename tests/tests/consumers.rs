@@ -51,6 +51,7 @@ async fn consumers_do_what_their_readmes_say() {
     a_full_message_carries_the_payload_or_says_that_it_does_not(&scene).await;
     passwords_are_sent_once_or_not_at_all(&scene, &examples[1]).await;
     the_first_message_takes_four_commands(&scene).await;
+    what_an_example_lacks_is_named(&scene, &examples[1]).await;
 }
 
 #[test]
@@ -596,6 +597,51 @@ async fn the_first_message_takes_four_commands(scene: &Scene) {
         }
     }
     scene.assert_empty().await;
+}
+
+async fn what_an_example_lacks_is_named(scene: &Scene, python: &Example) {
+    let run = async |words: &[&str], variables: &[(&str, &str)]| {
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]).current_dir(&scene.root).env_clear().env("HOME", &scene.folder);
+        #[expect(clippy::disallowed_methods, reason = "a program has to be found")]
+        let path = std::env::var("PATH").unwrap();
+        command.env("PATH", path).envs(variables.iter().copied());
+        let output = command.stdin(Stdio::null()).output().await.unwrap();
+        (output.status.success(), String::from_utf8(output.stderr).unwrap())
+    };
+    for program in ["consumer.py", "sender.py", "payload.py"] {
+        let file = format!("examples/python/{program}");
+        let more: &[&str] = if program == "payload.py" { &["a-subject", "an-id"] } else { &[] };
+        // Without the packages that are installed.
+        let (is_done, errors) = run(&[&["python3", "-S", &file][..], more].concat(), &[]).await;
+        assert!(!is_done && errors.contains("is not installed for") && errors.contains("requirements.txt"), "{errors}");
+        assert!(!errors.contains("Traceback"), "{program}: {errors}");
+        let words = [&[python.consumer[0].as_str(), &file][..], more].concat();
+        let (is_done, errors) = run(&words, &[]).await;
+        assert!(!is_done && errors.starts_with("no ") && errors.contains("--stack"), "{program}: {errors}");
+        let addresses = [
+            ("VERIFICATION_QUEUE_URL", "https://example.com/verdicts.fifo"),
+            ("DELIVERY_QUEUE_URL", "https://example.com/deliveries"),
+            ("EVENTS_TABLE", "events"),
+        ];
+        let (is_done, errors) = run(&words, &addresses).await;
+        assert!(!is_done && errors.starts_with("no AWS region: set AWS_REGION"), "{program}: {errors}");
+    }
+
+    // An older Node.js than package.json asks for: npm refuses it, before it fails at a .ts file.
+    let (typescript, folder) = (scene.root.join("examples/typescript"), scene.folder.join("typescript"));
+    fs::create_dir_all(&folder).unwrap();
+    for file in [".npmrc", "package.json", "package-lock.json"] {
+        let text = fs::read_to_string(typescript.join(file)).unwrap();
+        assert!(file == ".npmrc" || text.contains(r#""node": ">=24.2""#), "{file}");
+        fs::write(folder.join(file), text.replace(">=24.2", ">=999")).unwrap();
+    }
+    if node(scene).await.is_some() {
+        let (is_done, errors) = run(&["npm", "ci", "--prefix", folder.to_str().unwrap()], &[]).await;
+        assert!(!is_done && errors.contains("EBADENGINE") && errors.contains(r#"{"node":">=999"}"#), "{errors}");
+    }
+    let readme = fs::read_to_string(typescript.join("README.md")).unwrap();
+    assert!(readme.contains("24.2 or newer") && readme.contains("Unknown file extension"));
 }
 
 impl Scene {

@@ -29,7 +29,11 @@ use nix::{
 };
 use reqwest::Client;
 use serde_json::{Value, json};
-use tests::{Fault, Proxy, callbacks, callbacks_and_errors, callbacks_command, free_port, python};
+use tests::{
+    Fault, Proxy, callbacks, callbacks_and_errors, callbacks_command,
+    commands::{Block, NOT_RUN, RUN_ELSEWHERE, blocks},
+    free_port, python,
+};
 use tokio::process::Command;
 
 /// What the local stack is called in CloudFormation.
@@ -68,6 +72,7 @@ async fn the_drills_of_the_runbook_do_what_they_say() {
     the_fields_of_the_logs_are_those_of_the_page(&lines);
     the_metrics_are_those_of_the_page(&lines);
     the_dashboard_shows_nothing_that_nobody_counts(site, &lines, watching.await.unwrap()).await;
+    every_other_command_of_the_documents_runs(site).await;
 }
 
 /// The stack, and what a human would have at hand.
@@ -97,35 +102,41 @@ impl Site {
         blocks.map(|block| block.split_once("```").unwrap().0).collect()
     }
 
-    /// Does one step of a drill: runs a block of its commands in a shell in which what comes before them in the runbook is defined. To the commands, the emulator is a deployed
-    /// stack like any other.
+    /// Does one step of a drill: runs a block of its commands in a shell in which what the runbook defines is defined.
     async fn run(&self, drill: &str, step: usize) -> String {
-        let definitions = self.blocks("## Before you begin").concat();
-        let script = format!("set -euo pipefail\n{definitions}\n{}", self.blocks(drill)[step]);
+        let script = format!("set -euo pipefail\n{}\n{}", self.definitions(), self.blocks(drill)[step]);
+        let mut shell = self.shell(&script);
+        let said = python::run(&mut shell).await;
+        eprintln!("{drill}, step {}:\n{said}", step + 1);
+        said
+    }
+
+    /// What the runbook defines for its commands.
+    fn definitions(&self) -> &str {
+        self.blocks("## Set up your machine")[0]
+    }
+
+    /// A shell for commands as the documents show them. To them, the emulator is a deployed stack like any other.
+    fn shell(&self, script: &str) -> Command {
         let mut shell = Command::new("bash");
-        let path = std::env::join_paths(
-            [
-                self.aws.clone(),
-                self.root.join("target/debug"),
-                "/usr/local/bin".into(),
-                "/usr/bin".into(),
-                "/bin".into(),
-            ]
-            .into_iter()
-            .chain(python3()),
-        );
+        let folders = [
+            self.aws.clone(),
+            self.root.join("target/debug"),
+            "/usr/local/bin".into(),
+            "/usr/bin".into(),
+            "/bin".into(),
+        ];
         shell
-            .args(["-c", &script])
-            .env("PATH", path.unwrap())
+            .args(["-c", script])
+            .current_dir(&self.root)
+            .env("PATH", std::env::join_paths(folders.into_iter().chain(python3())).unwrap())
             .env("AWS_ENDPOINT_URL", self.stack.endpoint_url.as_deref().unwrap())
             .envs([("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", "test")])
             .envs([("AWS_REGION", &self.stack.region), ("AWS_DEFAULT_REGION", &self.stack.region)])
             .env("STACK", NAME)
             // The one address that the emulator knows.
             .env("NETWORKS", "192.0.2.0/24,127.0.0.1");
-        let said = python::run(&mut shell).await;
-        eprintln!("{drill}, step {}:\n{said}", step + 1);
-        said
+        shell
     }
 
     /// The status with which a report of VerifyVASP is answered.
@@ -529,6 +540,81 @@ async fn a_provider_is_let_in_from_new_networks(site: &Site) {
     assert!(said.contains("network-2"), "{said}");
 }
 
+/// The commands of all documents but those that are run one by one, or are listed with the reason why they are not.
+///
+/// A command may find nothing, and then exits with 1. But each is there, is understood, and does not fail.
+async fn every_other_command_of_the_documents_runs(site: &Site) {
+    let items = site.items(&site.stack.events_table).await;
+    let of_wallet =
+        items.values().find(|item| item.get("kind").is_some_and(|kind| kind.as_s().unwrap() == "wallet.verification"));
+    let [subject, event] = ["pk", "sk"].map(|key| of_wallet.unwrap()[key].as_s().unwrap().as_str());
+    let local = site.root.join("target/drills/local.json");
+    std::fs::write(&local, serde_json::to_string(&site.stack).unwrap()).unwrap();
+    // What is `callbacks` of the sources there is the one that is built, and the local stack is this one.
+    let cargo = r#"
+        cargo() {
+            case "$1 $2" in
+                "callbacks local") ;;
+                "callbacks tail") callbacks "${@:2}" --quiet 1 --stack-file "$LOCAL" ;;
+                "callbacks "*) callbacks "${@:2}" --stack-file "$LOCAL" ;;
+                *) echo "error: cargo $*" >&2 ;;
+            esac
+        }"#;
+    let is_listed = |block: &Block| {
+        let elsewhere = RUN_ELSEWHERE.iter().map(|(document, beginning, ..)| (document, beginning));
+        let not_run = NOT_RUN.iter().map(|(document, beginning, _)| (document, beginning));
+        elsewhere.chain(not_run).any(|(document, beginning)| {
+            block.document == *document && block.commands.trim_start().starts_with(beginning)
+        })
+    };
+    let drills = site.runbook.split_once("\n## Drills\n").unwrap().1;
+    let mut blocks: Vec<Block> = blocks().into_iter().filter(|block| !is_listed(block)).collect();
+    blocks.retain(|block| block.document != "docs/runbook.md" || !drills.contains(&block.commands));
+    // What is sent has the secrets that the functions know, before those are rotated.
+    blocks.sort_by_key(|block| !block.commands.contains("callbacks send"));
+    assert!(blocks.len() > 40, "{}", blocks.len());
+    let mut failed = Vec::new();
+    for (n, Block { document, commands }) in blocks.iter().enumerate() {
+        let commands: String = [
+            ("http://localhost:4566", site.stack.endpoint_url.as_deref().unwrap()),
+            ("cargo callbacks restore --from TABLE", "# A drill restores: cargo callbacks restore --from TABLE"),
+            ("--state STATE", "--state documented-state"),
+            ("echo CODE", "echo a-documented-code"),
+            ("--stack NAME", "--stack \"$STACK\""),
+            ("SUBJECT ", &format!("{subject} ")),
+            ("EVENT ", &format!("{event} ")),
+            ("example-code", &format!("a-code-of-block-{n}")),
+        ]
+        .into_iter()
+        .fold(commands.clone(), |commands, (shown, here)| commands.replace(shown, here));
+        let providers: &[&str] =
+            if commands.contains("$P") || commands.contains("${P}") { &["verifyvasp", "wallet"] } else { &[""] };
+        for provider in providers {
+            // Some ask for a key.
+            let script =
+                format!("set -u\nexec < <(echo a-documented-key)\n{}\n{cargo}\n{commands}", site.definitions());
+            let mut shell = site.shell(&script);
+            shell.env("LOCAL", &local).envs([("P", *provider), ("EVENT", event), ("SUBJECT", subject)]);
+            // Defined before, in documents whose blocks go on with each other.
+            let provider_of_page = document.trim_start_matches("docs/providers/").trim_end_matches(".md");
+            let secret = site.stack.secret_ids.get(provider_of_page).map_or("", String::as_str);
+            shell.env("SECRET", secret).stdin(Stdio::null()).kill_on_drop(true);
+            let output = tokio::time::timeout(Duration::from_secs(120), shell.output()).await;
+            let output = output.unwrap_or_else(|_| panic!("{document}: {commands} does not end")).unwrap();
+            let said = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
+            eprintln!("{document} {provider}:\n{commands}{said}");
+            let begins = ["error: ", "Usage: ", "usage: ", "Traceback", "An error occurred"];
+            let holds = [": command not found", "unbound variable", "WRONG"];
+            let failed_line = |line: &str| begins.iter().any(|sign| line.trim_start().starts_with(sign));
+            let exits = output.status.code().is_some_and(|code| code < 2);
+            if !exits || said.lines().any(failed_line) || holds.iter().any(|sign| said.contains(sign)) {
+                failed.push(format!("{document} {provider}:\n{commands}{said}"));
+            }
+        }
+    }
+    assert!(failed.is_empty(), "{}", failed.join("\n\n"));
+}
+
 /// So that there is something to see on the dashboard.
 async fn much_comes_at_once(site: &Site) {
     let number = |number| NonZeroUsize::new(number).unwrap();
@@ -557,6 +643,22 @@ async fn everything_that_can_be_logged_is(site: &Site) {
         assert_eq!(request.header("content-type", "application/json").send().await.unwrap().status(), 200);
         site.receive(1).await;
     }
+
+    // A verdict that nobody knows of, one about which the provider cannot be asked, and an announcement that is none.
+    let set = ["provider", "set", "identomat", "cannot-be-asked", "server-error"];
+    assert_eq!(callbacks(&site.stack, &set).await.0, 0);
+    for (subject, due, code) in [
+        ("unknown", "2026-01-31T00:00:00Z", 0),
+        ("cannot-be-asked", "2026-01-31T00:00:00Z", 0),
+        ("unknown", "2026-01-31T00:00:01Z", 1),
+    ] {
+        let expect = ["expect", "identomat", "--subject", subject, "--due-at", due];
+        assert_eq!(callbacks(&site.stack, &expect).await.0, code, "{subject} {due}");
+    }
+    site.until_logged("overdue").await;
+    site.until_logged("failed to ask a provider").await;
+    // Both were due long ago, so there is no later time at which the provider could be asked again.
+    site.receive(2).await;
 
     // Spilled and drained, and then neither.
     let table = site.configure("verifyvasp", "EVENTS_TABLE", "no-such-table").await;

@@ -1,6 +1,7 @@
 //! Codes that are used for what they were not announced for, tokens that somebody made up, and issuers whose keys come and go.
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc, LazyLock, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -26,13 +27,12 @@ use jiff::SignedDuration;
 use jsonwebtoken::Algorithm;
 use model::{
     Course, CourseKey, Expectation, Expectations as _, MemoryCourses, MemoryExpectations, MemoryStore, Message,
-    MessageDetail, MessageQueue, NotSent, Outcome, Purpose, Refusal, Rejection, Request, StoredEvent, Subject,
-    Timestamp,
+    MessageDetail, Outcome, Purpose, Refusal, Rejection, Request, StoredEvent, Subject, Timestamp,
 };
 use publisher::Publisher;
-use runtime::{Cached, Error, LookUp, Quarantine, Unreadable};
+use runtime::{Cached, Error, LookUp};
 use serde_json::{Value, json};
-use tests::{contract::check_message, local_time};
+use tests::{Nowhere, contract::check_message, local_time};
 use wallet_issuance::WalletIssuance;
 use wallet_verification::{
     WalletVerification,
@@ -200,7 +200,7 @@ fn own(header: &Value, claims: &Value) -> String {
 
 fn verify(token: &str) -> Result<(), Untrusted> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-    runtime.block_on(trusted_issuers().verify(token, local_time())).map(|_| ())
+    runtime.block_on(trusted_issuers().verify(token, local_time(), local_time())).map(|_| ())
 }
 
 /// What is announced under a code: for this purpose and template 1, without a state, so that its subject is `announced`.
@@ -503,26 +503,18 @@ fn a_token_that_is_there_for_two_templates_counts_for_neither() {
     assert_eq!((event.outcome, &*event.reasons), (Outcome::Failed, &["FAILED".to_owned()][..]));
 }
 
-/// A queue and a quarantine for what is only decided.
-struct Nowhere;
-
-impl MessageQueue for Nowhere {
-    async fn send(&self, batch: &[Message]) -> Vec<Result<(), NotSent>> {
-        batch.iter().map(|_| Err(NotSent("nothing is sent".to_owned()))).collect()
-    }
-}
-
-impl Quarantine for Nowhere {
-    async fn set_aside(&self, _unreadable: &Unreadable) -> Result<(), Error> {
-        Err("nothing is set aside".into())
-    }
-}
-
 /// The messages of events that the publisher decides about in this order, one by one.
 fn told(events: &[&StoredEvent]) -> Vec<Message> {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let (courses, detail) = (MemoryCourses::default(), MessageDetail::Reference);
-    let publisher = Publisher { courses, verifications: Nowhere, deliveries: Nowhere, quarantine: Nowhere, detail };
+    let publisher = Publisher {
+        courses,
+        verifications: Nowhere,
+        deliveries: Nowhere,
+        quarantine: Nowhere,
+        detail,
+        due: BTreeMap::new(),
+    };
     let told = events.iter().map(|event| {
         let published = runtime.block_on(publisher.decide(&[event], local_time())).remove(0).unwrap();
         let message = Message::new(event, &published.unwrap(), detail);
@@ -674,7 +666,7 @@ fn verify_audience(audience: Option<&str>, aud: Option<Value>) -> Result<(), Unt
     };
     let token = own(&header("ES256", "ec"), &claims);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-    let trusted = runtime.block_on(issuers.verify(&token, local_time()))?;
+    let trusted = runtime.block_on(issuers.verify(&token, local_time(), local_time()))?;
     assert_eq!(verify_again(&token, &trusted.to_evidence(), local_time()), Ok(()));
     // Verified again, it is held against the audience that it was trusted for.
     let for_another = with(trusted.to_evidence(), "audience", json!("https://stranger.example.com"));
@@ -1026,7 +1018,7 @@ fn no_forgery_is_trusted_and_each_is_refused_for_its_reason() {
 fn a_token_can_be_verified_again_by_what_was_kept() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let token = own(&header("ES256", "ec"), &claims(ISSUER));
-    let kept = runtime.block_on(trusted_issuers().verify(&token, local_time())).unwrap().to_evidence();
+    let kept = runtime.block_on(trusted_issuers().verify(&token, local_time(), local_time())).unwrap().to_evidence();
     assert!(kept["key"].get("d").is_none());
     assert_eq!(verify_again(&token, &kept, local_time()), Ok(()));
     let years_later = local_time() + SignedDuration::from_hours(5 * 365 * 24);
@@ -1131,9 +1123,9 @@ async fn unknown_keys_cause_one_fetch_in_a_cool_down_while_valid_tokens_go_on() 
             r#"{"iss":"https://issuer.example.com"}"#,
             |_| vec![1; 64],
         );
-        assert_eq!(issuers.verify(&unknown, at(n * 10)).await, Err(Untrusted::UnknownKey));
+        assert_eq!(issuers.verify(&unknown, at(n * 10), at(n * 10)).await, Err(Untrusted::UnknownKey));
         if n % 100 == 0 {
-            assert!(issuers.verify(&valid, at(n * 10)).await.is_ok());
+            assert!(issuers.verify(&valid, at(n * 10), at(n * 10)).await.is_ok());
         }
     }
     // At 0, 30, 60 and 90 s.
@@ -1146,7 +1138,7 @@ async fn cached_keys_go_on_working_whatever_the_server_does() {
     server.publishes(&KEYS.ec, "ec");
     let issuers = issuers_at(&server);
     let valid = signed(&KEYS.ec, "ec");
-    assert!(issuers.verify(&valid, at(0)).await.is_ok());
+    assert!(issuers.verify(&valid, at(0), at(0)).await.is_ok());
     let failures = [
         Answers::Error,
         Answers::Nothing,
@@ -1159,11 +1151,14 @@ async fn cached_keys_go_on_working_whatever_the_server_does() {
     for (answers, minutes) in failures.into_iter().zip(1..) {
         server.answers(answers);
         let fetches = server.fetches();
-        assert!(issuers.verify(&valid, at(minutes * 6 * 60_000)).await.is_ok());
+        assert!(issuers.verify(&valid, at(minutes * 6 * 60_000), at(minutes * 6 * 60_000)).await.is_ok());
         assert_eq!(server.fetches(), fetches + 1, "looked up when it was old");
     }
     // But not forever.
-    assert_eq!(issuers.verify(&valid, at(25 * 60 * 60_000)).await, Err(Untrusted::KeysUnavailable));
+    assert_eq!(
+        issuers.verify(&valid, at(25 * 60 * 60_000), at(25 * 60 * 60_000)).await,
+        Err(Untrusted::KeysUnavailable)
+    );
 }
 
 #[tokio::test]
@@ -1172,9 +1167,9 @@ async fn a_rotated_key_works_within_one_cool_down_and_the_withdrawn_one_no_longe
     server.publishes(&KEYS.ec, "old");
     let issuers = issuers_at(&server);
     let (old, new) = (signed(&KEYS.ec, "old"), signed(&KEYS.other, "new"));
-    assert!(issuers.verify(&old, at(0)).await.is_ok());
+    assert!(issuers.verify(&old, at(0), at(0)).await.is_ok());
     server.publishes(&KEYS.other, "new");
-    assert_eq!(issuers.verify(&new, at(29_999)).await, Err(Untrusted::UnknownKey));
-    assert!(issuers.verify(&new, at(30_000)).await.is_ok());
-    assert_eq!(issuers.verify(&old, at(30_001)).await, Err(Untrusted::UnknownKey));
+    assert_eq!(issuers.verify(&new, at(29_999), at(29_999)).await, Err(Untrusted::UnknownKey));
+    assert!(issuers.verify(&new, at(30_000), at(30_000)).await.is_ok());
+    assert_eq!(issuers.verify(&old, at(30_001), at(30_001)).await, Err(Untrusted::UnknownKey));
 }

@@ -8,6 +8,7 @@ use cli::{
     doctor::{Finding, Verdict, examine},
     events::Events,
     local::{Addresses, Folder, Lifetime, LocalStack},
+    provider::{Control, Played, Scenario, Setting},
     sample::Sample,
     stack::Stack,
     verifications::fetch,
@@ -94,7 +95,7 @@ fn receivers(stack: &Stack) -> Vec<&str> {
     let others = ["expectations", "verifications"];
     let routes: Vec<&str> = stack.routes.keys().map(String::as_str).filter(|name| !others.contains(name)).collect();
     let missing: Vec<_> = routes.iter().filter(|name| !stack.functions.contains_key(**name)).collect();
-    assert!(missing.is_empty() && stack.functions.len() == routes.len() + 4, "{:?}", stack.functions);
+    assert!(missing.is_empty() && stack.functions.len() == routes.len() + 5, "{:?}", stack.functions);
     routes
 }
 
@@ -541,10 +542,15 @@ async fn post(stack: &Stack, http: &Client, body: Vec<u8>) -> (u16, String) {
 
 /// Takes so many messages from the queue, and all that comes with them. Each has to keep the contract.
 async fn receive(stack: &Stack, expected: usize) -> Vec<Value> {
+    receive_within(stack, expected, 60).await
+}
+
+/// The same, with so many looks.
+async fn receive_within(stack: &Stack, expected: usize, looks: usize) -> Vec<Value> {
     let sqs = stack.connect().await.sqs;
     let mut messages = Vec::new();
     // Each look waits for a second; the last one makes sure that there is nothing else.
-    for _ in 0..60 {
+    for _ in 0..looks {
         let looked = sqs.receive_message().queue_url(&stack.verification_queue_url).max_number_of_messages(10);
         let looked = looked.message_attribute_names("All").wait_time_seconds(1);
         let received = looked.send().await.unwrap().messages.unwrap_or_default();
@@ -572,4 +578,86 @@ async fn receive(stack: &Stack, expected: usize) -> Vec<Value> {
 fn a_sample_that_is_none_is_an_error_that_names_it() {
     let error = Sample::read(std::path::Path::new("nowhere/none.json")).unwrap_err();
     assert!(error.to_string().contains("nowhere/none.json"));
+}
+
+/// A verdict that never came is fetched from its provider, or reported where nobody can be asked. The schedule runs by
+/// itself, each minute.
+#[tokio::test]
+async fn a_verdict_that_never_came_is_fetched_or_reported() {
+    let folder = Folder::named("verdicts").unwrap();
+    let local = LocalStack::start(folder, Some(free_port()), Lifetime::Attached).await.unwrap();
+    let stack = &local.stack;
+    let [session, doubtful, process, enclave, nowhere] =
+        ["aa", "ab", "ac", "ad", "ae"].map(|end| format!("00000000-0000-4000-8000-0000000000{end}"));
+    let control = Control::new(stack.providers_url.as_ref().unwrap());
+    for (provider, subject) in [
+        (Played::Identomat, &session),
+        (Played::Identomat, &doubtful),
+        (Played::Signicat, &process),
+        (Played::VerifyVasp, &enclave),
+    ] {
+        let (subject, scenario) = (subject.clone(), Scenario::Approved);
+        control.set(&Setting { provider, subject, scenario, pending: 0, dossier: None }).await.unwrap();
+    }
+    let send = async |sample: &str, subject: &str| {
+        let sample = cli::project_root().unwrap().join("events/identomat").join(sample);
+        let (code, sent) = callbacks(stack, &["send", sample.to_str().unwrap(), "--subject", subject]).await;
+        assert_eq!(code, 0, "{sent}");
+    };
+    let expect = async |arguments: &[&str]| {
+        let (code, answer) = callbacks(stack, &[&["expect"], arguments].concat()).await;
+        assert_eq!(code, 0, "{answer}");
+    };
+    expect(&["identomat", "--subject", &session, "--due-in", "1s"]).await;
+    expect(&["signicat", "--subject", &process, "--due-in", "1s", "--dossier", "dossier-1"]).await;
+    expect(&["verifyvasp", "--subject", &enclave, "--due-in", "1s"]).await;
+    // Nobody can ask a wallet gateway.
+    let code = ["--code", "code-of-a-verdict", "--due-at", "2026-01-31T00:00:00Z"];
+    expect(&[&["wallet", "--purpose", "verification", "--state", &nowhere], &code[..]].concat()).await;
+
+    // Rejected, something else, and rejected again: a new decision, or a late copy? Only the provider knows.
+    for sample in ["session-course-1-rejected.json", "unknown-result.json", "session-course-1-rejected.json"] {
+        send(sample, &doubtful).await;
+    }
+
+    // Within two minutes.
+    let messages = receive_within(stack, 8, 120).await;
+    let of_doubtful = messages.iter().filter(|message| message["subject"] == *doubtful);
+    let of_doubtful: Vec<_> =
+        of_doubtful.map(|message| (&message["outcome"], &message["data"]["repeated"], &message["assurance"])).collect();
+    let secret = json!("shared_secret");
+    let expected = [
+        (&json!("rejected"), &json!(null), &secret),
+        (&json!("none"), &json!(null), &secret),
+        (&json!("rejected"), &json!(true), &secret),
+        (&json!("approved"), &json!(null), &json!("fetched")),
+    ];
+    assert_eq!(of_doubtful, expected);
+    let message = |subject: &str| {
+        let about: Vec<&Value> = messages.iter().filter(|message| message["subject"] == subject).collect();
+        assert_eq!(about.len(), 1, "{messages:?}");
+        about[0]
+    };
+    for (subject, kind) in [
+        (&session, "identomat.session-change"),
+        (&process, "signicat.process-status"),
+        (&enclave, "verifyvasp.verification-result"),
+    ] {
+        let fetched = message(subject);
+        assert_eq!(fetched["type"], format!("verification.{kind}"));
+        assert_eq!((&fetched["outcome"], &fetched["assurance"]), (&json!("approved"), &json!("fetched")));
+    }
+    let overdue = message(&nowhere);
+    assert_eq!(overdue["type"], "verification.wallet.overdue");
+    assert_eq!((&overdue["outcome"], &overdue["assurance"]), (&json!("none"), &json!("internal")));
+    assert_eq!(overdue["data"]["received_at"], "2026-01-31T00:00:00.000Z");
+
+    // The callback comes after all, and is no news.
+    send("session-change-approved.json", &session).await;
+    assert_eq!(receive(stack, 0).await, Vec::<Value>::new());
+    let connections = stack.connect().await;
+    let answer = fetch(&Client::new(), stack, &connections, "identomat", &session).await.unwrap().unwrap();
+    let stands = &answer["verifications"][0];
+    assert_eq!((&stands["outcome"], &stands["callbacks"]), (&json!("approved"), &json!(1)));
+    assert_eq!(answer["events"].as_array().unwrap().len(), 1);
 }

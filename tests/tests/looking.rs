@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
+    path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
 };
@@ -22,10 +23,10 @@ use nix::{
 };
 use reqwest::Client;
 use serde_json::{Value, json};
-use tests::{callbacks, callbacks_and_errors, callbacks_command, free_port};
+use tests::{callbacks, callbacks_and_errors, callbacks_command, commands::blocks, free_port};
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader, Lines},
-    process::ChildStdout,
+    process::{ChildStdout, Command},
     time::{sleep, timeout},
 };
 
@@ -57,7 +58,14 @@ async fn looking_changes_nothing_and_forgets_nothing() {
     one_dead_letter_can_be_taken(&site).await;
     the_doctor_adds_no_refusal_unless_told(&site).await;
     what_is_unknown_is_answered_with_what_is_known(&site).await;
+    an_error_names_the_cause_and_the_way_out(&site).await;
+    operators_need_no_clone_of_the_project(&site).await;
+    each_call_is_in_the_access_log(&site).await;
+    a_release_is_installed_as_the_readme_says().await;
 }
+
+/// What the local stack is called in CloudFormation.
+const NAME: &str = "verification-callbacks";
 
 struct Site {
     stack: Stack,
@@ -126,7 +134,8 @@ async fn why_callbacks_are_refused_is_said(site: &Site) {
     site.report("why", "DENIED", "OK").await;
     let (code, report) = why().await;
     assert_eq!((code, &report["verdict"]), (0, &json!("stranger")), "{report}");
-    assert_eq!((&report["by_reason"], &report["by_address"]), (&json!({ "wrong": 1 }), &json!({})), "{report}");
+    let by = (&report["by_reason"], &report["by_address"]);
+    assert_eq!(by, (&json!({ "wrong": 1 }), &json!({ "127.0.0.1": 1 })), "{report}");
     let (_, text) = site.callbacks(&["why", "refused", "verifyvasp"]).await;
     assert!(
         text.contains("\nBy reason        wrong 1\n") && text.contains("\nVerdict          a stranger  "),
@@ -228,7 +237,7 @@ async fn what_is_unknown_is_answered_with_what_is_known(site: &Site) {
     for (arguments, known) in [
         (&["list", "--outcome", "granted"][..], "an outcome is approved, rejected, review"),
         (&["list", "--provider", "wallets"], "the providers are identomat, jumio, signicat, verifyvasp, wallet"),
-        (&["list", "--kind", "jumio.netverify"], "the kinds of jumio are jumio.document-verification"),
+        (&["list", "--kind", "jumio.netverify"], "the kinds of jumio are jumio.announced, jumio.document-verification"),
         (&["logs", "--provider", "signicat-assure"], "the providers are identomat"),
         (&["examples", "wallet"], "wallet-issuance, wallet-verification"),
     ] {
@@ -249,6 +258,159 @@ async fn what_is_unknown_is_answered_with_what_is_known(site: &Site) {
         assert_eq!(body["message"], format!("there is no route {method} {path}"));
         assert!(body["routes"].as_array().unwrap().contains(&json!("POST /callbacks/verifyvasp")), "{body}");
     }
+}
+
+/// Runs `callbacks` in this folder with nothing but these variables, and returns its exit code and what it prints.
+async fn callbacks_in(folder: &Path, variables: &[(&str, &str)], arguments: &[&str]) -> (i32, String, String) {
+    let mut command = Command::new(cli::project_root().unwrap().join("target/debug/callbacks"));
+    command.args(arguments).env_clear().env("HOME", folder).envs(variables.iter().copied()).current_dir(folder);
+    let output = command.stdin(Stdio::null()).output().await.unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+/// A folder that is not in the project, and has nothing in it.
+fn empty_folder(name: &str) -> PathBuf {
+    let folder = std::env::temp_dir().join(format!("callbacks-{name}-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+async fn an_error_names_the_cause_and_the_way_out(site: &Site) {
+    let folder = empty_folder("errors");
+    std::fs::create_dir(folder.join(".aws")).unwrap();
+    let profile = "[profile sso]\nsso_session = a\nsso_account_id = 000000000000\nsso_role_name = a\n\
+                   [sso-session a]\nsso_region = eu-central-1\nsso_start_url = https://example.com\n";
+    std::fs::write(folder.join(".aws/config"), profile).unwrap();
+    let region = ("AWS_REGION", "eu-central-1");
+    let keys = [("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", "test")];
+    let emulator = ("AWS_ENDPOINT_URL", site.stack.endpoint_url.as_deref().unwrap());
+    for (variables, cause, way_out) in [
+        (vec![], "error: no AWS region", "set AWS_REGION"),
+        (vec![region], "error: no AWS credentials", "set AWS_PROFILE"),
+        (
+            vec![region, ("AWS_PROFILE", "sso")],
+            "error: failed to load AWS credentials",
+            "aws configure export-credentials",
+        ),
+        (vec![region, keys[0], keys[1], ("AWS_ENDPOINT_URL", "http://127.0.0.1:9")], "does not answer", "a network"),
+        (vec![region, keys[0], keys[1], emulator], "there is no such stack", "AWS_PROFILE and AWS_REGION"),
+    ] {
+        let (code, printed, errors) = callbacks_in(&folder, &variables, &["list", "--stack", "nobody"]).await;
+        assert_eq!((code, printed.as_str()), (1, ""), "{variables:?}");
+        assert!(errors.contains(cause) && errors.contains(way_out), "{variables:?}: {errors}");
+        assert!(!errors.contains("IMDS") && errors.lines().count() == 1, "{variables:?}: {errors}");
+    }
+    std::fs::remove_dir_all(&folder).unwrap();
+
+    // What cargo says in the folder of a package is in the README, with the way out.
+    let package = cli::project_root().unwrap().join("functions/jumio");
+    let cargo = Command::new("cargo").args(["callbacks", "list"]).current_dir(&package).output().await.unwrap();
+    let said = "no bin target named `callbacks`";
+    assert!(!cargo.status.success() && String::from_utf8_lossy(&cargo.stderr).contains(said), "{cargo:?}");
+    let readme = std::fs::read_to_string(cli::project_root().unwrap().join("README.md")).unwrap();
+    assert!(readme.contains(said));
+}
+
+async fn operators_need_no_clone_of_the_project(site: &Site) {
+    let folder = empty_folder("operator");
+    let stack = [
+        ("AWS_REGION", site.stack.region.as_str()),
+        ("AWS_ACCESS_KEY_ID", "test"),
+        ("AWS_SECRET_ACCESS_KEY", "test"),
+        ("AWS_ENDPOINT_URL", site.stack.endpoint_url.as_deref().unwrap()),
+    ];
+    site.report("operator", "DENIED", "OK").await;
+    let sent = site.take(&site.stack.verification_queue_url, 1).await;
+    let id = sent[0].0["id"].as_str().unwrap();
+    let (code, help, _) = callbacks_in(&folder, &[], &["--help"]).await;
+    assert!(code == 0 && help.contains("redrive"), "{help}");
+    for (arguments, shown) in [
+        (&["doctor"][..], "route of verifications"),
+        (&["logs", "--since", "1h"], "verification-result"),
+        (&["why", "refused", "verifyvasp"], "By address"),
+        (&["list", "--subject", "operator"], "operator"),
+        (&["show", "operator"], id),
+        (&["tail", "--since", "1h", "--quiet", "1"], "operator"),
+        (&["replay", "--subject", "operator", "--dry-run"], "operator"),
+        (&["reprocess", "--subject", "operator", "--dry-run"], "0 "),
+        (&["rebuild", "--subject", "operator"], "1 "),
+        (&["redrive", "verdicts", "--dry-run"], "verdicts: about 0"),
+    ] {
+        let (code, printed, errors) = callbacks_in(&folder, &stack, &[arguments, &["--stack", NAME]].concat()).await;
+        let is_shown = format!("{printed}{errors}").contains(shown);
+        assert!(code == 0 && is_shown, "{arguments:?}: {code} {printed} {errors}");
+    }
+    // A local stack is made of the sources; nothing else is.
+    for (arguments, way_out) in [
+        (&["local"][..], "run this in a clone of the project"),
+        (&["demo"], "run this in a clone of the project"),
+        (&["list"], "name a deployed one with --stack NAME"),
+    ] {
+        let (code, printed, errors) = callbacks_in(&folder, &[], arguments).await;
+        assert!(code == 1 && printed.is_empty() && errors.contains(way_out), "{arguments:?}: {errors}");
+    }
+    // Nothing was left there.
+    std::fs::remove_dir(&folder).unwrap();
+}
+
+/// By the README's commands, from a folder in place of GitHub, in which what the release workflow packs is.
+async fn a_release_is_installed_as_the_readme_says() {
+    let root = cli::project_root().unwrap();
+    let block = blocks().into_iter().find(|block| block.commands.starts_with("VERSION=")).unwrap();
+    let version = env!("CARGO_PKG_VERSION");
+    assert!(block.commands.starts_with(&format!("VERSION={version} ")), "{}", block.commands);
+    let workflow = std::fs::read_to_string(root.join(".github/workflows/release.yaml")).unwrap();
+    let platforms: Vec<&str> = workflow.split("platform: ").skip(1).filter_map(|rest| rest.split(',').next()).collect();
+    assert_eq!(platforms.len(), 4);
+    assert!(platforms.iter().all(|platform| block.commands.contains(platform)), "{platforms:?}");
+    assert!(workflow.contains(".ci/package "));
+
+    let folder = empty_folder("release");
+    let releases = folder.join(format!("releases/download/v{version}"));
+    let mut package = Command::new(root.join(".ci/package"));
+    package.arg(root.join("target/debug/callbacks")).arg("x86_64-unknown-linux-gnu").arg(&releases);
+    assert!(package.status().await.unwrap().success());
+    let install = async || {
+        let mut shell = Command::new("bash");
+        shell.args(["-euc", &block.commands]).current_dir(&folder).env("HOME", &folder);
+        shell.env("REPOSITORY", format!("file://{}", folder.display())).output().await.unwrap()
+    };
+    let installed = install().await;
+    let printed = String::from_utf8(installed.stdout).unwrap();
+    assert!(installed.status.success() && printed.ends_with(&format!("callbacks {version}\n")), "{printed}");
+    // What is not what was packed is not installed.
+    let archive = releases.join(format!("callbacks-{version}-x86_64-unknown-linux-gnu.tar.gz"));
+    std::fs::write(&archive, "another").unwrap();
+    std::fs::remove_file(folder.join(".local/bin/callbacks")).unwrap();
+    assert!(!install().await.status.success() && !folder.join(".local/bin/callbacks").exists());
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+/// The emulator writes none, so what runs it does, in the form that the template says.
+async fn each_call_is_in_the_access_log(site: &Site) {
+    let since = runtime::now();
+    site.report("accessed", "DENIED", "OK").await;
+    assert_eq!(site.report_with("another-secret", "accessed").await, 401);
+    let url = site.stack.endpoint_url.as_ref().unwrap();
+    assert_eq!(site.http.get(format!("{url}/verifications/jumio/accessed")).send().await.unwrap().status(), 403);
+    assert_eq!(site.http.post(format!("{url}/callbacks/nobody")).send().await.unwrap().status(), 404);
+    let read = site.connections.logs.filter_log_events().log_group_name(&site.stack.log_groups["access"]);
+    let read = read.start_time(since.as_millisecond()).send().await.unwrap();
+    let lines: Vec<Value> =
+        read.events().iter().map(|event| serde_json::from_str(event.message().unwrap()).unwrap()).collect();
+    let of = |line: &Value, name: &str| line[name].as_str().unwrap().to_owned();
+    let calls: Vec<_> = lines.iter().map(|line| (of(line, "routeKey"), of(line, "status"))).collect();
+    let expected = [
+        ("POST /callbacks/verifyvasp", "200"),
+        ("POST /callbacks/verifyvasp", "401"),
+        ("GET /verifications/{provider}/{subject+}", "403"),
+        ("-", "404"),
+    ];
+    assert_eq!(calls, expected.map(|(route, status)| (route.to_owned(), status.to_owned())));
+    assert!(lines.iter().all(|line| line["sourceIp"] == "127.0.0.1"), "{lines:?}");
+    assert!(!format!("{lines:?}").contains("accessed"), "{lines:?}");
+    site.take(&site.stack.verification_queue_url, 1).await;
 }
 
 async fn what_is_published_is_shown_and_not_received(site: &Site) {

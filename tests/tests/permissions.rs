@@ -9,7 +9,9 @@ use cli::{
     local::{Folder, Lifetime, LocalStack},
     sample::Sample,
 };
+use model::{Erasure, Retention};
 use reqwest::Client;
+use runtime::DynamoErasures;
 use serde_json::{Value, json};
 use tests::{
     FUNCTIONS, Fault, Hosted, System, free_port,
@@ -25,6 +27,16 @@ const NEVER_CALLED: [(&str, &str, &str, &str); 3] = [
     ("FunctionsBoundary", "kms:ReEncrypt*", "", NEEDED_BY_DYNAMODB),
 ];
 const NEEDED_BY_DYNAMODB: &str = "DynamoDB's usage notes count it among the least that it needs, and do not say when";
+
+/// What Lambda does with a function's role to connect the function to a network.
+const OF_NETWORKS: [&str; 6] = [
+    "ec2:AssignPrivateIpAddresses",
+    "ec2:CreateNetworkInterface",
+    "ec2:DeleteNetworkInterface",
+    "ec2:DescribeNetworkInterfaces",
+    "ec2:DescribeSubnets",
+    "ec2:UnassignPrivateIpAddresses",
+];
 
 /// The principal that deploys the stack, with AWS's policy AdministratorAccess.
 const DEPLOYER: &str = "deployer";
@@ -189,6 +201,8 @@ impl Stack {
     ///
     /// Sources: [logs](https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs.html),
     /// [traces](https://docs.aws.amazon.com/lambda/latest/dg/services-xray.html),
+    /// [networks](https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html),
+    /// [networks](https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html),
     /// [streams](https://docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-eventsourcemapping.html) and
     /// [queues](https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html).
     fn calls_for(&self, function: &str) -> Vec<(String, String)> {
@@ -203,6 +217,20 @@ impl Stack {
         call(&["logs:CreateLogStream", "logs:PutLogEvents"], &stream);
         if properties["TracingConfig"]["Mode"] == "Active" {
             call(&["xray:PutTraceSegments", "xray:PutTelemetryRecords"], "*");
+        }
+        if properties["VpcConfig"].is_object() {
+            call(&OF_NETWORKS, "*");
+        }
+        if properties["VpcConfig"].is_object() {
+            let actions = [
+                "ec2:AssignPrivateIpAddresses",
+                "ec2:CreateNetworkInterface",
+                "ec2:DeleteNetworkInterface",
+                "ec2:DescribeNetworkInterfaces",
+                "ec2:DescribeSubnets",
+                "ec2:UnassignPrivateIpAddresses",
+            ];
+            call(&actions, "*");
         }
         for mapping in self.of_type("AWS::Lambda::EventSourceMapping").map(|mapping| &mapping["Properties"]) {
             if mapping["FunctionName"] != function["Ref"] {
@@ -235,7 +263,7 @@ impl Stack {
             ("sqs", "SendMessage") => &["kms:Decrypt", "kms:GenerateDataKey"],
             _ => &[],
         };
-        let arn = request.resource.split("/stream/").next().unwrap();
+        let arn = request.resource.split("/stream/").next().unwrap().split("/index/").next().unwrap();
         let Some(key) = self.resource(&arn.into()).and_then(|resource| self.key_of(resource)) else {
             return Vec::new();
         };
@@ -275,9 +303,9 @@ impl Stack {
         requests
     }
 
-    /// What AWS's services do by themselves: API Gateway invokes, CloudWatch Logs encrypts, alarms are sent.
+    /// What AWS's services do by themselves: API Gateway and EventBridge invoke, CloudWatch Logs encrypts, alarms are sent.
     ///
-    /// Sources: [invocations](https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html),
+    /// Sources: [rules](https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-use-resource-based.html), [invocations](https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html),
     /// [logs](https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/encrypt-log-data-kms.html),
     /// [alarms](https://docs.aws.amazon.com/sns/latest/dg/sns-key-management.html).
     fn calls_of_services(&self) -> BTreeSet<Request> {
@@ -305,6 +333,13 @@ impl Stack {
                 requests.extend(
                     ["kms:Decrypt", "kms:GenerateDataKey"].map(|action| request(cloudwatch(), action, &key, &context)),
                 );
+            }
+        }
+        for rule in self.of_type("AWS::Events::Rule") {
+            for target in rule["Properties"]["Targets"].as_array().unwrap() {
+                let context = [("aws:SourceArn", rule["Arn"].as_str().unwrap())];
+                let (events, function) = (service("events.amazonaws.com"), target["Arn"].as_str().unwrap());
+                requests.insert(request(events, "lambda:InvokeFunction", function, &context));
             }
         }
         for api in self.of_type("AWS::ApiGatewayV2::Api") {
@@ -456,7 +491,7 @@ async fn calls_of_functions(stack: &Stack) -> BTreeMap<String, BTreeSet<(String,
         for callback in system.callbacks(function, &http).await {
             system.send_until_acknowledged(&callback).await;
         }
-        let samples = Sample::all_of(&cli::project_root().unwrap(), function).unwrap();
+        let samples = samples_of(function);
         for what in ["large", "spilled"] {
             let sample = samples.iter().find_map(|sample| sample.about(&format!("{function}-{what}"))).unwrap();
             // Of what may be large, more than an item of a table can have.
@@ -476,29 +511,45 @@ async fn calls_of_functions(stack: &Stack) -> BTreeMap<String, BTreeSet<(String,
     let put = system.connections.dynamodb.put_item().table_name(&local.stack.events_table);
     let put = put.item("pk", text("unreadable")).item("sk", text("unreadable")).item("kind", text("from the future"));
     put.send().await.unwrap();
+    // What comes of an erased verification is overwritten.
+    let (expectations, events) = (&local.stack.expectations_table, &local.stack.events_table);
+    let erasures = DynamoErasures::new(system.connections.dynamodb.clone(), expectations.clone(), events.clone());
+    let erased = Erasure::new("verifyvasp", "verifyvasp-large", runtime::now(), Retention::default(), 0);
+    erasures.add(&erased).await.unwrap();
     system.publish_all().await;
 
-    let mut hosted: Vec<(&str, Hosted)> = Vec::new();
-    for (name, parameters, body) in [
-        (
-            "expectations",
-            json!({}),
-            r#"{"purpose": "verification", "code": "code-of-permissions", "state": "permissions"}"#,
-        ),
-        ("verifications", json!({ "provider": "verifyvasp", "subject": "verifyvasp-large" }), ""),
-    ] {
-        let host = Hosted::of(&local.stack, name).await;
+    let invoke = async |host: &Hosted, parameters: Value, body: &str| {
         let event = json!({ "pathParameters": parameters, "requestContext": { "http": {} }, "body": body });
         let answer = host.function.invoke(&event.to_string()).await.unwrap();
         assert!(answer["statusCode"].as_u64().unwrap() < 300, "{answer}");
-        hosted.push((name, host));
-    }
+    };
+    let announcements = Hosted::of(&local.stack, "expectations").await;
+    let code = r#"{"purpose": "verification", "code": "code-of-permissions", "state": "permissions"}"#;
+    invoke(&announcements, json!({ "provider": "wallet" }), code).await;
+    let verifications = Hosted::of(&local.stack, "verifications").await;
+    invoke(&verifications, json!({ "provider": "verifyvasp", "subject": "verifyvasp-large" }), "").await;
+
+    // Signicat has said something about this process, and its verdict is due.
+    let pending = samples_of("signicat").into_iter().find(|sample| sample.name() == "signicat/pending").unwrap();
+    let pending = pending.about("signicat-due").unwrap();
+    system.send_until_acknowledged(&pending).await;
+    let due = r#"{"subject": "signicat-due", "due_at": "2026-01-31T00:00:00Z"}"#;
+    invoke(&announcements, json!({ "provider": "signicat" }), due).await;
+    system.publish_all().await;
+    let reconciler = Hosted::of(&local.stack, "reconciler").await;
+    reconciler.function.invoke("{}").await.unwrap();
+
+    let hosted = [("expectations", announcements), ("verifications", verifications), ("reconciler", reconciler)];
     let System { providers, drain, publisher, .. } = &system;
     let hosts = providers.iter().map(|(name, host)| (*name, host));
     let hosts = hosts
         .chain([("spill-drain", drain), ("publisher", publisher)])
         .chain(hosted.iter().map(|(name, host)| (*name, host)));
     hosts.map(|(name, host)| (name.to_owned(), calls_of(stack, name, host))).collect()
+}
+
+fn samples_of(function: &str) -> Vec<Sample> {
+    Sample::all_of(&cli::project_root().unwrap(), function).unwrap()
 }
 
 fn calls_of(stack: &Stack, function: &str, host: &Hosted) -> BTreeSet<(String, String)> {
@@ -508,12 +559,15 @@ fn calls_of(stack: &Stack, function: &str, host: &Hosted) -> BTreeSet<(String, S
     for call in host.proxy.recorded().into_iter().filter(|call| call.operation != "/ping") {
         assert!(!call.resources.is_empty(), "what {function} does with {} is not known here", call.operation);
         for resource in &call.resources {
+            let (resource, index) =
+                resource.split_once("/index/").map_or((resource.as_str(), None), |(t, i)| (t, Some(i)));
             let variable = host.function.variable_with(resource);
             let variable = variable.unwrap_or_else(|| {
                 panic!("{function} calls {} on {resource}, which no variable of it has", call.operation)
             });
             let resource = stack.resource(&variables[variable]).unwrap();
-            calls.insert((action(&call.operation), resource["Arn"].as_str().unwrap().to_owned()));
+            let index = index.map(|index| format!("/index/{index}")).unwrap_or_default();
+            calls.insert((action(&call.operation), format!("{}{index}", resource["Arn"].as_str().unwrap())));
         }
     }
     calls

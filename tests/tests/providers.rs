@@ -308,8 +308,11 @@ fn every_kind_is_in_a_page_with_every_outcome_that_it_has() {
     for_each_row(async |row| {
         in_pages.insert((row.expected.kind, row.expected.outcome));
     });
+    // That a verdict is overdue is no callback.
+    let is_callback = |name: &String| !name.ends_with(".overdue");
     let declared = MESSAGE_KINDS
         .iter()
+        .filter(|(name, _)| is_callback(name))
         .flat_map(|(name, kind)| kind.outcomes.iter().map(|outcome| (name.clone(), (*outcome).to_owned())));
     assert_eq!(in_pages, declared.collect());
 
@@ -319,7 +322,7 @@ fn every_kind_is_in_a_page_with_every_outcome_that_it_has() {
     let schemas = schemas.map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let schemas: BTreeSet<String> = schemas
         .filter_map(|name| name.strip_suffix(".json").map(str::to_owned))
-        .filter(|name| name != "message")
+        .filter(|name| name != "message" && is_callback(name))
         .collect();
     assert_eq!(kinds, schemas);
 }

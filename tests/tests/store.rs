@@ -202,6 +202,11 @@ async fn a_claim_is_in_no_verification_s_partition() {
     assert_eq!(database.rows().await.len(), 5);
 }
 
+/// The same was announced at this time.
+fn same_since(subject: &str, announced_at: Timestamp) -> Registered {
+    Registered::Same { subject: Subject::new(subject).unwrap(), announced_at: Some(announced_at) }
+}
+
 #[tokio::test]
 async fn what_is_expected_can_be_announced_again_but_not_otherwise() {
     let database = Database::start().await;
@@ -212,7 +217,7 @@ async fn what_is_expected_can_be_announced_again_but_not_otherwise() {
     };
     let with_state =
         |state: &str| announced("b", Purpose::Issuance, "id-1").with_state(Some(state.to_owned())).unwrap();
-    let same = |subject: &str| Registered::Same { subject: Subject::new(subject).unwrap() };
+    let same = |subject: &str| same_since(subject, local_time());
     let first = announced("a", Purpose::Verification, "id-1");
     for (expectation, registered) in [
         (first.clone(), Registered::Fresh),
@@ -246,7 +251,7 @@ async fn a_code_that_has_expired_can_be_announced_anew() {
     for (subject, now, registered) in [
         ("first", local_time(), Registered::Fresh),
         ("second", last, Registered::Conflict),
-        ("first", last, Registered::Same { subject: Subject::new("first").unwrap() }),
+        ("first", last, same_since("first", local_time())),
         ("second", after, Registered::Fresh),
         ("first", after, Registered::Conflict),
     ] {

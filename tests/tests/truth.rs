@@ -15,9 +15,9 @@ use std::{
 
 use jiff::SignedDuration;
 use model::{
-    Claim, Course, CourseKey, Courses, Event, EventStore, Expectation, Expectations as _, Inserted, MemoryCourses,
-    MemoryExpectations, Message, MessageDetail, MessageQueue, NotSent, Outcome, Policy, Proofs, Purpose, Request,
-    Retention, StoreError, StoredEvent, Subject, Timestamp, Written,
+    Claim, Course, CourseKey, Courses, Erasures, Event, EventStore, Expectation, Expectations as _, Inserted,
+    MemoryCourses, MemoryExpectations, Message, MessageDetail, MessageQueue, NotSent, Outcome, Policy, Proofs, Purpose,
+    Request, Retention, StoreError, StoredEvent, Subject, Timestamp, Written,
 };
 use proptest::{collection::vec, prelude::*};
 use publisher::Publisher;
@@ -138,6 +138,17 @@ impl Courses for Rows<'_> {
     }
 }
 
+impl Erasures for Rows<'_> {
+    async fn read_with_erasures(&self, keys: &[CourseKey]) -> Result<Vec<(Course, bool)>, StoreError> {
+        self.read(keys).await?;
+        self.kept.read_with_erasures(keys).await
+    }
+
+    async fn erase(&self, event: &StoredEvent, now: Timestamp) -> Result<(), StoreError> {
+        self.kept.erase(event, now).await
+    }
+}
+
 impl Proofs for Rows<'_> {
     async fn claim(&self, claim: &Claim) -> Result<Claim, StoreError> {
         match self.tape.next(12) {
@@ -242,6 +253,7 @@ fn publish(runtime: &Runtime, events: &[StoredEvent], tape: &Tape) -> (Vec<Value
         deliveries: Queue { tape, accepted: &accepted },
         quarantine: NoQuarantine,
         detail: MessageDetail::Reference,
+        due: BTreeMap::new(),
     };
     let record = |event: &StoredEvent| Record { sequence_number: event.id.clone(), event: Ok(event.clone()) };
     let mut rest = events;
@@ -270,7 +282,8 @@ fn rebuild(runtime: &Runtime, events: &[StoredEvent], claims: &BTreeMap<String, 
     }
     let queue = || Queue { tape: &tape, accepted: &accepted };
     let (verifications, deliveries, detail) = (queue(), queue(), MessageDetail::Reference);
-    let publisher = Publisher { courses, verifications, deliveries, quarantine: NoQuarantine, detail };
+    let publisher =
+        Publisher { courses, verifications, deliveries, quarantine: NoQuarantine, detail, due: BTreeMap::new() };
     let mut in_time: Vec<&StoredEvent> = events.iter().collect();
     in_time.sort_by_key(|event| event.received_at);
     for page in in_time.chunks(3) {
