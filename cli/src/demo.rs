@@ -6,17 +6,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use clap::Args;
 use comfy_table::{Cell, Color, Table, presets::UTF8_FULL_CONDENSED};
-use model::{Message, StoredEvent};
+use model::{Message, Origin, StoredEvent};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
+    expect,
     local::{Folder, INTERRUPTED, Lifetime, LocalStack, interrupted},
     project_root,
+    provider::{Control, Played, Scenario, Setting},
     sample::{Answer, ExpectedEvent, Sample},
+    selection::now,
     stack::{Connections, Stack},
     step::step,
     tail,
@@ -24,8 +27,9 @@ use crate::{
 
 /// Show the main job on this machine: every sample from POST to queue.
 ///
-/// Brings up a stack of its own, sends every file in events/ to it over HTTP, and shows for each what was answered, what was stored and
-/// what was received from the queue. Exits with 1 if any of it is not what the file expects.
+/// Brings up a stack of its own, sends every file in events/ to it over HTTP, and shows for each what was answered, what
+/// was stored and what was received from the queue. Then it announces a verdict that never comes, and is fetched from a
+/// stand-in of its provider. Exits with 1 if any of it is not as expected.
 #[derive(Debug, Args)]
 pub struct Demo {
     /// Print one JSON object a sample.
@@ -45,21 +49,29 @@ impl Demo {
         let samples = Sample::all(&project_root()?)?;
         let local = LocalStack::start(Folder::named("demo")?, None, Lifetime::Attached).await?;
         let courses = step("sending every sample, and receiving", courses(&local.stack, samples)).await?;
+        let fetched = step("asking for a verdict that never came", fetched(&local.stack)).await?;
         let differing = courses.iter().filter(|course| !course.as_expected).count();
         if self.json {
             for course in &courses {
                 say!("{}", serde_json::to_string(course)?);
             }
+            say!("{}", json!({ "fetched": fetched }));
         } else {
             say!("{}", table(&courses));
         }
+        match &fetched {
+            Some(ExpectedEvent { kind, outcome, .. }) => eprintln!(
+                "A verdict that never came: announced, asked for when it was due, and published as {kind}, {}.",
+                outcome.as_str()
+            ),
+            None => eprintln!("A verdict that never came was announced, and not fetched when it was due."),
+        }
         if differing == 0 {
             eprintln!("{} samples, each as its file says.", courses.len());
-            Ok(ExitCode::SUCCESS)
         } else {
             eprintln!("{differing} of {} samples did not turn out as their files say.", courses.len());
-            Ok(ExitCode::FAILURE)
         }
+        Ok(if differing == 0 && fetched.is_some() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }
 
@@ -123,6 +135,48 @@ pub async fn courses(stack: &Stack, samples: Vec<Sample>) -> anyhow::Result<Vec<
     Ok(courses.collect())
 }
 
+/// A verdict whose callback never comes: announced, due at once, and asked for. What is published of it, if it is fetched.
+///
+/// # Errors
+/// If the stack does not answer.
+async fn fetched(stack: &Stack) -> anyhow::Result<Option<ExpectedEvent>> {
+    const SUBJECT: &str = "00000000-0000-4000-8000-00000000000f";
+    let (connections, http) = (stack.connect().await, reqwest::Client::new());
+    let stand_ins = stack.providers_url.as_deref().context("only a local stack has stand-ins of the providers")?;
+    let approved = Setting {
+        provider: Played::Identomat,
+        subject: SUBJECT.to_owned(),
+        scenario: Scenario::Approved,
+        pending: 0,
+        dossier: None,
+    };
+    Control::new(stand_ins).set(&approved).await?;
+    let announcement = json!({ "subject": SUBJECT, "due_at": now() }).to_string();
+    let (status, answer) = expect::put(&http, stack, &connections, "identomat", announcement).await?;
+    ensure!(status == 201, "the API answered {status} to an announcement: {answer}");
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while Instant::now() < deadline {
+        // As the schedule does, which begins a minute after the deployment.
+        invoke(&http, stack, "reconciler").await?;
+        if let Some(message) =
+            received(stack, &connections, 0).await?.into_iter().find(|event| event.subject == SUBJECT)
+        {
+            return Ok(Some(message));
+        }
+    }
+    Ok(None)
+}
+
+/// Invokes a function of a local stack, and waits for its end.
+async fn invoke(http: &reqwest::Client, stack: &Stack, function: &str) -> anyhow::Result<()> {
+    let endpoint_url = stack.endpoint_url.as_deref().context("the stack is not local")?;
+    let name = stack.functions.get(function).with_context(|| format!("the stack has no function {function}"))?;
+    let url = format!("{endpoint_url}/2015-03-31/functions/{name}/invocations");
+    let answer = http.post(url).body("{}").send().await.and_then(reqwest::Response::error_for_status);
+    answer.with_context(|| format!("failed to invoke {function}"))?;
+    Ok(())
+}
+
 /// What there is of an event that a sample expects, and whether it is there as often as samples expect it. If it is not there, what comes
 /// near it.
 fn of_sample(
@@ -148,7 +202,10 @@ async fn stored(stack: &Stack, connections: &Connections) -> anyhow::Result<Vec<
     while let Some(item) = pages.next().await {
         let item = item.context("failed to read the events table")?;
         let event: StoredEvent = serde_dynamo::from_item(item).context("an item is no event")?;
-        events.push(ExpectedEvent::from(&event));
+        // Announcements are recorded too, and are no callbacks.
+        if event.origin() == Origin::Callback {
+            events.push(ExpectedEvent::from(&event));
+        }
     }
     Ok(events)
 }

@@ -19,6 +19,7 @@ use tokio::{io::AsyncReadExt as _, process::Command};
 use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
 use crate::{
+    provider::Played,
     python,
     stack::{Connections, LOCAL_REGION, Resources},
     wallet::Wallet,
@@ -136,6 +137,7 @@ pub(crate) async fn deploy(
     template: &Path,
     endpoint_url: &str,
     wallet: &Wallet,
+    providers_url: &str,
     parameters: &[(String, String)],
 ) -> anyhow::Result<()> {
     let issuers = json!([{ "issuer": wallet.issuer, "jwks_url": wallet.jwks_url, "algorithms": ["ES256", "EdDSA"] }]);
@@ -147,6 +149,9 @@ pub(crate) async fn deploy(
         // ministack 1.5.33 does not know AWS::Logs::QueryDefinition.
         ("SavedQueries", "false".to_owned()),
     ]);
+    for provider in Played::ALL {
+        all.insert(provider.url_parameter(), provider.url(providers_url));
+    }
     all.extend(parameters.iter().map(|(name, value)| (name.as_str(), value.clone())));
     // YAML, as all JSON is: SAM goes by the name.
     let parameters_file = template.with_file_name("parameters.yaml");
@@ -265,7 +270,7 @@ pub(crate) async fn publish_keys(jwks: &Value, endpoint_url: &str) -> anyhow::Re
     Ok(url)
 }
 
-/// Gives each provider the secret that the samples in events/ bear.
+/// Gives each provider the secret that the samples in events/ bear, and its stand-in's credentials.
 pub(crate) async fn seed_secrets(resources: &Resources, connections: &Connections) -> anyhow::Result<()> {
     for (name, id) in resources.secrets() {
         connections
@@ -276,6 +281,14 @@ pub(crate) async fn seed_secrets(resources: &Resources, connections: &Connection
             .send()
             .await
             .with_context(|| format!("failed to set the secret of {name}"))?;
+    }
+    let retrieval_secrets = resources.retrieval_secrets();
+    for provider in Played::ALL {
+        if let Some(id) = retrieval_secrets.get(provider.as_str()) {
+            let put = connections.secrets_manager.put_secret_value().secret_id(id);
+            let put = put.secret_string(provider.credentials().to_string()).send().await;
+            put.with_context(|| format!("failed to set the secret by which {} is asked", provider.as_str()))?;
+        }
     }
     Ok(())
 }

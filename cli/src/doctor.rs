@@ -168,7 +168,9 @@ impl Findings {
     }
 
     async fn queues(&mut self, stack: &Stack, connections: &Connections) {
-        use QueueAttributeName::{ApproximateNumberOfMessages as Count, RedrivePolicy};
+        use QueueAttributeName::{
+            ApproximateNumberOfMessages as Waiting, ApproximateNumberOfMessagesNotVisible as Received, RedrivePolicy,
+        };
         let (look, drain) =
             ("look with `callbacks redrive`", "the table does not take them: see the log of spill-drain");
         // Each with what it means that there is something in it, if that means something.
@@ -193,13 +195,14 @@ impl Findings {
             };
             let name = |url: &str| url.rsplit('/').next().unwrap_or_default().to_owned();
             let policy = attributes.get(&RedrivePolicy).map_or("", String::as_str);
-            let count: usize = attributes.get(&Count).and_then(|count| count.parse().ok()).unwrap_or_default();
+            let number = |name| attributes.get(&name).and_then(|text| text.parse::<usize>().ok()).unwrap_or_default();
+            let count = number(Waiting);
             if dead_letters.is_some_and(|dead_letters| !policy.contains(&name(dead_letters))) {
                 self.note(check, Verdict::Wrong, "it has no dead-letter queue: poison messages block it, or are lost");
             } else if let Some(stuck) = stuck.filter(|_| count > 0) {
                 self.note(check, Verdict::Look, format!("{count} messages: {stuck}"));
             } else {
-                self.note(check, Verdict::Good, format!("{count} messages"));
+                self.note(check, Verdict::Good, format!("{count} waiting, {} received", number(Received)));
             }
         }
     }

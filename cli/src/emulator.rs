@@ -16,7 +16,7 @@ use nix::{
 };
 use serde_json::json;
 
-use crate::{python, stack::LOCAL_REGION};
+use crate::{provider, python, stack::LOCAL_REGION};
 
 const LAUNCHER: &str = include_str!("../python/emulator.py");
 
@@ -27,6 +27,8 @@ const USUAL_PORT: u16 = 4566;
 #[derive(Debug)]
 pub(crate) struct Emulator {
     child: Option<Child>,
+    /// What runs beside it, in its process group.
+    beside: Option<tokio::process::Child>,
     folder: PathBuf,
     /// Where AWS is.
     pub(crate) endpoint_url: String,
@@ -139,9 +141,18 @@ impl Emulator {
             Lifetime::Detached => command.arg("--detached").stdin(Stdio::null()),
         };
         let child = command.spawn().context("failed to start the emulator")?;
-        let mut emulator = Self { child: Some(child), folder: folder.to_owned(), endpoint_url };
+        let mut emulator = Self { child: Some(child), beside: None, folder: folder.to_owned(), endpoint_url };
         emulator.until_ready().await?;
         Ok(emulator)
+    }
+
+    /// Starts the stand-ins of the providers, which end with the emulator, and returns where they are.
+    pub(crate) async fn start_providers(&mut self, callbacks: &Path) -> anyhow::Result<String> {
+        let group = self.child.as_ref().context("the emulator has no process")?.id();
+        let log = File::create(self.folder.join("providers.log")).context("failed to create a log")?;
+        let (child, url) = provider::start(callbacks, group, log).await?;
+        self.beside = Some(child);
+        Ok(url)
     }
 
     async fn until_ready(&mut self) -> anyhow::Result<()> {

@@ -63,8 +63,8 @@ type Item = HashMap<String, AttributeValue>;
 
 /// Everything but the body, which may be large, and is nobody's business in a list.
 const WITHOUT_BODY: &str = "pk, sk, provider, #source, kind, track, #policy, recipient, outcome, #final, reasons, \
-                            unrecognized, assurance, occurred_at, received_at, drained_at, replaces, details, evidence, \
-                            proofs, parts, #day, expires_at, perishable, traceparent";
+                            unrecognized, assurance, occurred_at, received_at, due_at, drained_at, replaces, details, \
+                            evidence, proofs, parts, #day, expires_at, perishable, erased_at, traceparent";
 
 /// The attributes in [`WITHOUT_BODY`] whose names are, or may become,
 /// [reserved](https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ReservedWords.html).

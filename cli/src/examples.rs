@@ -48,6 +48,7 @@ async fn curl(stack: &Stack, connections: &Connections, name: &str) -> anyhow::R
     let signed = format!("--user test:test --aws-sigv4 aws:amz:{}:execute-api", stack.region);
     match name {
         "expectations" => {
+            let url = url.replace("{provider}", "wallet");
             let announcement = r#"{"purpose": "verification", "code": "example-code", "state": "example-state"}"#;
             Ok(format!("curl -i -X PUT {url} {signed} --data-binary '{announcement}'"))
         }

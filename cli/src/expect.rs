@@ -7,15 +7,22 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand, ValueEnum};
+use jiff::{SignedDuration, Span, SpanRelativeTo};
+use model::{Timestamp, Track};
+use serde_json::{Value, json};
 
 use crate::{
-    Target,
+    Target, api,
+    selection::now,
+    stack::{Connections, Stack},
     wallet::{self, Announcement},
 };
 
-/// Announces what a provider will call back about.
+/// Announce what a provider will call back about.
 ///
-/// Your service does it with `PUT /expectations/wallet`; this does the same by hand.
+/// Your service does it with `PUT /expectations/{provider}`; this does the same by hand. A verdict that has not come by
+/// then is fetched from the provider, or reported as overdue. The same announcement may be made again. Another one about
+/// the same verdict is refused, such as a second one with --due-in.
 #[derive(Debug, Args)]
 pub struct Expect {
     #[command(subcommand)]
@@ -24,7 +31,73 @@ pub struct Expect {
 
 #[derive(Debug, Subcommand)]
 enum What {
+    /// A session that was begun at Identomat.
+    Identomat(Verdict),
+    /// A scan, an authentication or a document that was begun at Jumio.
+    Jumio(Verdict),
+    /// A process that was begun at Signicat.
+    Signicat(Process),
+    /// A verification that was begun at the VerifyVASP enclave.
+    #[command(name = "verifyvasp")]
+    VerifyVasp(Verdict),
     Wallet(Wallet),
+}
+
+/// A verdict that is expected.
+#[derive(Debug, Args)]
+struct Verdict {
+    /// The provider's reference of the verification: the subject of its events.
+    #[arg(long)]
+    subject: String,
+    /// The track of the verdict [default: the provider's first].
+    #[arg(long)]
+    track: Option<String>,
+    #[command(flatten)]
+    due: Due,
+    #[command(flatten)]
+    target: Target,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+/// A verdict of Signicat, which is asked with more than a reference of the process.
+#[derive(Debug, Args)]
+struct Process {
+    #[command(flatten)]
+    verdict: Verdict,
+    /// The dossier that the process is in. Without it, Signicat can only be asked after its first notification.
+    #[arg(long, value_name = "ID")]
+    dossier: Option<String>,
+}
+
+/// When a verdict is due.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct Due {
+    /// When the verdict is due, such as 2026-01-31T12:00:00Z.
+    #[arg(long, value_name = "TIME")]
+    due_at: Option<Timestamp>,
+    /// How long from now the verdict is due, such as 5m, 2h or 7d.
+    #[arg(long, value_name = "SPAN", value_parser = span)]
+    due_in: Option<SignedDuration>,
+}
+
+impl Due {
+    fn time(&self, now: Timestamp) -> anyhow::Result<Timestamp> {
+        match (self.due_at, self.due_in) {
+            (Some(time), _) => Ok(time),
+            (None, Some(span)) => now.checked_add(span).context("the verdict is due too far ahead"),
+            (None, None) => bail!("name --due-at or --due-in"),
+        }
+    }
+}
+
+/// A length of time from now on, of weeks and shorter units.
+fn span(text: &str) -> Result<SignedDuration, String> {
+    let span: Option<Span> = text.parse().ok();
+    let duration = span.and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()).ok());
+    duration.filter(SignedDuration::is_positive).ok_or_else(|| "not a span like 30s, 5m, 2h or 7d".to_owned())
 }
 
 /// A verification or issuance that was begun at the wallet gateway.
@@ -47,7 +120,7 @@ struct Wallet {
     template_ids: Vec<String>,
     /// When the callback is due, such as 2026-01-31T12:00:00Z.
     #[arg(long, value_name = "TIME")]
-    due_at: Option<model::Timestamp>,
+    due_at: Option<Timestamp>,
     #[command(flatten)]
     target: Target,
     /// Print one JSON object.
@@ -74,7 +147,93 @@ impl From<Purpose> for model::Purpose {
 
 impl Expect {
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
-        let What::Wallet(Wallet { purpose, code, state, template_ids, due_at, target, json }) = self.what;
+        match self.what {
+            What::Identomat(verdict) => verdict.announce("identomat", identomat::kinds::TRACKS, None).await,
+            What::Jumio(verdict) => verdict.announce("jumio", jumio::kinds::TRACKS, None).await,
+            What::Signicat(Process { verdict, dossier }) => {
+                let details = dossier.map(|dossier| json!({ signicat::kinds::DOSSIER_ID: dossier }));
+                verdict.announce("signicat", signicat::kinds::TRACKS, details).await
+            }
+            What::VerifyVasp(verdict) => verdict.announce("verifyvasp", verifyvasp::kinds::TRACKS, None).await,
+            What::Wallet(wallet) => wallet.announce().await,
+        }
+    }
+}
+
+impl Verdict {
+    async fn announce(self, provider: &str, tracks: &[Track], details: Option<Value>) -> anyhow::Result<ExitCode> {
+        let Self { subject, track, due, target, json } = self;
+        if let Some(track) = &track
+            && !tracks.iter().any(|known| known.name() == track)
+        {
+            let known: Vec<&str> = tracks.iter().map(Track::name).collect();
+            bail!("{provider} has no track {track} with verdicts, only {}", known.join(", "));
+        }
+        let due_at = due.time(now())?;
+        let mut body = json!({ "subject": subject, "due_at": due_at });
+        if let Some(members) = body.as_object_mut() {
+            members.extend(track.map(|track| ("track".to_owned(), track.into())));
+            members.extend(details.map(|details| ("details".to_owned(), details)));
+        }
+        let stack = target.resolve().await?;
+        let http = reqwest::Client::new();
+        match put(&http, &stack, &stack.connect().await, provider, body.to_string()).await? {
+            (201 | 200, answer) if json => say!("{answer}"),
+            (201, _) => say!("Expected by {due_at}"),
+            (200, _) => say!("Expected by {due_at}, as it was before"),
+            (404, _) => {
+                bail!(
+                    "{provider} is not deployed in this stack: its parameters Providers and WalletGateway say what is"
+                )
+            }
+            (409, answer) => bail!("{}; the first announcement stands", problem(&answer)),
+            (400, answer) => bail!("the announcement is wrong: {}", problem(&answer)),
+            other => bail!("{}", refusal(other)),
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Announces something to a stack's API, and returns the status and the body of the answer.
+pub(crate) async fn put(
+    http: &reqwest::Client,
+    stack: &Stack,
+    connections: &Connections,
+    provider: &str,
+    body: String,
+) -> anyhow::Result<(u16, String)> {
+    let route = stack.url("expectations")?;
+    if !route.ends_with("/{provider}") && !route.ends_with(&format!("/{provider}")) {
+        bail!("the stack is of an earlier version, which expects nothing of {provider}");
+    }
+    let url = route.replace("{provider}", provider);
+    let mut request = http.put(&url).header("content-type", "application/json");
+    for (name, value) in api::signature(stack, connections, "PUT", &url, body.as_bytes()).await? {
+        request = request.header(name, value);
+    }
+    let response = request.body(body).send().await.context("failed to announce what is expected")?;
+    let status = response.status().as_u16();
+    Ok((status, response.text().await.context("failed to read the answer to an announcement")?))
+}
+
+/// What the API says is wrong.
+fn problem(answer: &str) -> String {
+    let said = serde_json::from_str::<Value>(answer).ok();
+    let said = said.as_ref().and_then(|answer| answer.get("error")?.as_str());
+    said.unwrap_or(answer).to_owned()
+}
+
+/// What it means that the API answered otherwise.
+fn refusal((status, answer): (u16, String)) -> String {
+    match status {
+        403 => "your AWS credentials may not call the API: they need execute-api:Invoke".to_owned(),
+        _ => format!("the API answered {status}: {}", problem(&answer)),
+    }
+}
+
+impl Wallet {
+    async fn announce(self) -> anyhow::Result<ExitCode> {
+        let Self { purpose, code, state, template_ids, due_at, target, json } = self;
         let stack = target.resolve().await?;
         let code = match code.filter(|code| code != "-") {
             Some(code) => code,
@@ -95,8 +254,7 @@ impl Expect {
                 say!("Expected, as it was before, with the subject {}", wallet::announced_subject(&answer)?);
             }
             (409, _) => bail!("another announcement was made for this code, and stands"),
-            (403, _) => bail!("your AWS credentials may not call the API: they need execute-api:Invoke"),
-            (status, answer) => bail!("the API answered {status}: {answer}"),
+            other => bail!("{}", refusal(other)),
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -141,5 +299,36 @@ mod tests {
         assert!(!is_understood(&["--code", "example-code"]));
         assert!(!is_understood(&["--purpose", "login"]));
         assert!(!is_understood(&["--purpose", "issuance"]));
+    }
+
+    #[test]
+    fn a_verdict_is_due_at_one_time() {
+        let is_understood = |arguments: &[&str]| {
+            let command = ["callbacks", "expect"].into_iter().chain(arguments.iter().copied());
+            Cli::try_parse_from(command).is_ok()
+        };
+        let at = ["--due-at", "2026-01-31T12:00:00Z"];
+        for provider in ["identomat", "jumio", "signicat", "verifyvasp"] {
+            assert!(is_understood(&[provider, "--subject", "s", at[0], at[1]]));
+            assert!(is_understood(&[provider, "--subject", "s", "--due-in", "5m"]));
+            assert!(!is_understood(&[provider, "--subject", "s"]));
+            assert!(!is_understood(&[provider, "--subject", "s", at[0], at[1], "--due-in", "5m"]));
+            assert!(!is_understood(&[provider, "--due-in", "5m"]));
+            let dossier = is_understood(&[provider, "--subject", "s", "--due-in", "5m", "--dossier", "d"]);
+            assert_eq!(dossier, provider == "signicat");
+        }
+        assert!(!is_understood(&["nobody", "--subject", "s", "--due-in", "5m"]));
+    }
+
+    #[test]
+    fn a_span_is_in_the_future() {
+        for (text, seconds) in [("30s", 30), ("5m", 300), ("1h30m", 5400), ("7d", 604_800), ("PT1H", 3600)] {
+            assert_eq!(span(text).unwrap(), SignedDuration::from_secs(seconds), "{text}");
+        }
+        for text in ["", "5", "0s", "-5m", "5m ago", "1mo", "soon", "2026-01-31T12:00:00Z"] {
+            assert!(span(text).is_err(), "{text}");
+        }
+        let due = Due { due_at: None, due_in: Some(SignedDuration::from_secs(300)) };
+        assert_eq!(due.time(Timestamp::UNIX_EPOCH).unwrap().as_second(), 300);
     }
 }

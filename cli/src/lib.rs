@@ -23,6 +23,7 @@ mod why;
 
 pub mod demo;
 pub mod doctor;
+pub mod erase;
 pub mod events;
 pub mod examples;
 pub mod expect;
@@ -31,6 +32,7 @@ pub mod local;
 pub mod logs;
 pub mod manual;
 pub mod prove;
+pub mod provider;
 pub mod rebuild;
 pub mod redrive;
 pub mod replay;
@@ -51,7 +53,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, error::ErrorKind};
 
 use crate::stack::Stack;
 
@@ -79,9 +81,11 @@ enum Command {
     Replay(replay::Replay),
     Reprocess(reprocess::Reprocess),
     Restore(restore::Restore),
+    Erase(erase::Erase),
     Rebuild(rebuild::Rebuild),
     Redrive(redrive::Redrive),
     Expect(expect::Expect),
+    Provider(provider::Provider),
     Verify(verify::Verify),
     Doctor(doctor::Doctor),
     #[command(subcommand)]
@@ -93,6 +97,18 @@ enum Command {
 }
 
 impl Cli {
+    /// Checks that a line such as `callbacks list --since 1h` is understood, as documents show it.
+    ///
+    /// # Errors
+    /// If it is not; the error is what the command would print.
+    pub fn check(line: &str) -> Result<(), String> {
+        let words = shell_words::split(line).map_err(|error| error.to_string())?;
+        match Self::try_parse_from(words) {
+            Err(error) if error.kind() != ErrorKind::DisplayHelp => Err(error.to_string()),
+            _ => Ok(()),
+        }
+    }
+
     /// Does what the command line asks for.
     ///
     /// # Errors
@@ -110,9 +126,11 @@ impl Cli {
             Command::Replay(command) => command.run().await,
             Command::Reprocess(command) => command.run().await,
             Command::Restore(command) => command.run().await,
+            Command::Erase(command) => command.run().await,
             Command::Rebuild(command) => command.run().await,
             Command::Redrive(command) => command.run().await,
             Command::Expect(command) => command.run().await,
+            Command::Provider(command) => command.run().await,
             Command::Verify(command) => command.run().await,
             Command::Doctor(command) => command.run().await,
             Command::Why(command) => command.run().await,
@@ -140,6 +158,10 @@ impl Target {
         match (&self.stack, &self.stack_file) {
             (Some(name), _) => Stack::deployed(name).await,
             (None, Some(file)) => Stack::read(file),
+            (None, None) if project_root().is_err() => bail!(
+                "no stack is named: name a deployed one with --stack NAME, or go to the project's folder, where the \
+                 local one is"
+            ),
             (None, None) => local::running(),
         }
     }
@@ -160,6 +182,9 @@ pub fn project_root() -> anyhow::Result<PathBuf> {
     let is_root = |folder: &&Path| folder.join("template.yaml").is_file() && folder.join("functions").is_dir();
     match here.ancestors().find(is_root) {
         Some(root) => Ok(root.to_owned()),
-        None => bail!("no template.yaml with functions/ in {} or above: run this inside the project", here.display()),
+        None => bail!(
+            "no template.yaml with functions/ in {} or above: run this in a clone of the project, whose sources it needs",
+            here.display()
+        ),
     }
 }

@@ -126,6 +126,9 @@ impl Show {
             _ => bail!("there is no verification {}", self.what),
         };
         let event = events.find(&id, self.subject.as_deref()).await?;
+        if let Some(time) = event.erased_at.filter(|_| self.payload || self.raw) {
+            bail!("the payload of this event was erased at {time:.0}");
+        }
         if self.raw {
             std::io::stdout().write_all(&event.body).context("failed to write")?;
             return Ok(ExitCode::SUCCESS);

@@ -162,6 +162,9 @@ fn describe(stack: &Stack) {
     say!("\nAPI   {url}/callbacks/…  (curl commands: cargo callbacks examples)");
     say!("AWS   {url}  (region {}, any credentials; tables and queues: target/local/stack.json)", stack.region);
     say!("Look  cargo callbacks tail, list, show, logs");
+    if let Some(providers_url) = &stack.providers_url {
+        say!("Play  {providers_url}  (stand-ins of the providers: cargo callbacks provider)");
+    }
 }
 
 /// The files of one local stack.
@@ -281,7 +284,9 @@ impl LocalStack {
         let binaries = step("building the functions", deploy::build_functions(&root)).await?;
         let template = step("packing the functions", async { deploy::lay_out(&root, &binaries, &folder.path) }).await?;
         let start = Emulator::start(&emulator_bin, &folder.path, addresses, lifetime);
-        let emulator = step("starting the AWS emulator", start).await?;
+        let mut emulator = step("starting the AWS emulator", start).await?;
+        let callbacks = binaries.values().next().context("cargo built no functions")?.with_file_name("callbacks");
+        let providers_url = emulator.start_providers(&callbacks).await?;
         let endpoint_url = emulator.endpoint_url.clone();
         let key = SigningKey::generate("local-wallet-key")?;
         let key_file = folder.path.join("wallet-key.json");
@@ -292,7 +297,8 @@ impl LocalStack {
             signing_key: key_file.display().to_string(),
         };
         deploy::create_bucket(&endpoint_url).await?;
-        let deployment = Deployment { folder: folder.path.clone(), sam_bin, template, endpoint_url, wallet };
+        let deployment =
+            Deployment { folder: folder.path.clone(), sam_bin, template, endpoint_url, wallet, providers_url };
         let stack = deployment.deploy(parameters).await?;
         sam_local::write_variables(&stack, &folder.variables_file()).await?;
         Ok(Self { emulator, deployment, stack })
@@ -320,15 +326,16 @@ struct Deployment {
     template: PathBuf,
     endpoint_url: String,
     wallet: Wallet,
+    providers_url: String,
 }
 
 impl Deployment {
     async fn deploy(&self, parameters: &[(String, String)]) -> anyhow::Result<Stack> {
-        let Self { folder, sam_bin, template, endpoint_url, wallet } = self;
-        let deploy = deploy::deploy(sam_bin, template, endpoint_url, wallet, parameters);
+        let Self { folder, sam_bin, template, endpoint_url, wallet, providers_url } = self;
+        let deploy = deploy::deploy(sam_bin, template, endpoint_url, wallet, providers_url, parameters);
         step("deploying template.yaml", deploy).await?;
         let stack = step("creating routes and secrets", finish(folder, endpoint_url)).await?;
-        Ok(Stack { wallet: Some(wallet.clone()), ..stack })
+        Ok(Stack { wallet: Some(wallet.clone()), providers_url: Some(providers_url.clone()), ..stack })
     }
 }
 

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use identomat::Identomat;
 use jumio::Jumio;
 use model::{
-    MemoryExpectations, Networks, Provider, Retention, SecretPair, StoredEvent, Unrecognized, schema::KindSchema,
+    Kind, MemoryExpectations, Networks, Provider, Retention, SecretPair, StoredEvent, Unrecognized, schema::KindSchema,
 };
 use signicat::Signicat;
 use verifyvasp::VerifyVasp;
@@ -72,9 +72,13 @@ pub(crate) fn kind(text: &str) -> Result<String, String> {
 }
 
 impl Parser {
-    /// Provider and kind of all that it reads, and of what it does not understand.
+    /// Provider and kind of all that it reads, of what it does not understand, and of our own records.
     fn kinds(&self) -> Vec<String> {
-        let names = (self.schemas)().into_iter().map(|schema| schema.name).chain([Unrecognized::KIND.name()]);
+        let names = (self.schemas)().into_iter().map(|schema| schema.name).chain([
+            Unrecognized::KIND.name(),
+            Kind::ANNOUNCED.name(),
+            Kind::OVERDUE.name(),
+        ]);
         names.map(|name| format!("{}.{name}", self.provider)).collect()
     }
 }
@@ -129,7 +133,10 @@ mod tests {
             assert_eq!(kind(known).unwrap(), known);
         }
         let of_provider = kind("signicat.process").unwrap_err();
-        assert_eq!(of_provider, "the kinds of signicat are signicat.process-status, signicat.unrecognized");
+        assert_eq!(
+            of_provider,
+            "the kinds of signicat are signicat.announced, signicat.overdue, signicat.process-status, signicat.unrecognized"
+        );
         let all = kind("netverify-id").unwrap_err();
         assert!(all.starts_with("the kinds are identomat.") && all.contains(", wallet.verification"), "{all}");
     }

@@ -2,15 +2,17 @@
 
 use std::{process::ExitCode, time::Duration};
 
+use anyhow::anyhow;
 use clap::Args;
 use indicatif::ProgressBar;
 use model::{MessageDetail, StoredEvent};
 use publisher::Publisher;
-use runtime::{DynamoCourses, InternalQueue, Record, SqsQueue};
+use runtime::{DynamoCourses, InternalQueue, Record, SqsQueue, due_rules};
 use serde_json::json;
 
 use crate::{
     Target,
+    erase::{erasures, without_what_is_erased},
     events::{Events, Key, PAGE, Whole},
     list::print,
     local::INTERRUPTED,
@@ -25,7 +27,8 @@ use crate::{
 ///
 /// For consumers that lost some, or are new. Each message is the one that was sent before, with its id and sequence, so a
 /// consumer that has it already drops it, and none takes an old verdict for a new one. Repeats, of which nothing was
-/// published, are left out. So are passwords and links unless --deliveries is given, and always once they have expired.
+/// published, are left out. So are passwords and links unless --deliveries is given, and always once they have expired or were
+/// erased. What was erased is sent without its payload.
 ///
 /// May be interrupted and repeated. Exits with 1 if not all was sent, and says how to go on; also if an event was skipped
 /// because this version cannot read it.
@@ -52,7 +55,9 @@ impl Replay {
         let events = Events::of(&stack).await;
         let keys = self.selection.keys(&events, None).await?;
         let replay = now().strftime("%Y%m%dT%H%M%S%3fZ").to_string();
-        let publisher = publisher(&stack, &stack.connect().await, Some(&replay))?;
+        let connections = stack.connect().await;
+        let publisher = publisher(&stack, &connections, Some(&replay))?;
+        let erasures = erasures(&stack, &connections);
         let interrupt = Interrupt::listen();
         let progress = if self.dry_run { ProgressBar::hidden() } else { progress("sent", keys.len()) };
 
@@ -63,7 +68,7 @@ impl Replay {
             if interrupt.came() {
                 break;
             }
-            let mut selected = events.get(page).await?;
+            let mut selected = without_what_is_erased(&erasures, events.get(page).await?).await?;
             selected.retain(|event| self.selection.selects(event) && self.may_be_sent(event));
             if self.dry_run {
                 count += selected.len();
@@ -103,7 +108,7 @@ impl Replay {
     }
 
     fn may_be_sent(&self, event: &StoredEvent) -> bool {
-        !event.is_delivery() || (self.deliveries && event.expires_at > now().as_second())
+        !event.is_delivery() || (self.deliveries && !event.is_erased() && event.expires_at > now().as_second())
     }
 }
 
@@ -118,11 +123,14 @@ pub(crate) fn publisher(
         replay.map_or(queue.clone(), |replay| queue.replaying(replay))
     };
     Ok(Publisher {
-        courses: DynamoCourses::new(connections.dynamodb.clone(), stack.verifications_table.clone()),
+        courses: DynamoCourses::new(connections.dynamodb.clone(), stack.verifications_table.clone())
+            .with_erasures(erasures(stack, connections)),
         verifications: queue(&stack.verification_queue_url),
         deliveries: queue(&stack.delivery_queue_url),
         quarantine: InternalQueue::new(connections.sqs.clone(), stack.unpublished_queue_url.clone()),
         detail: stack.message_detail.parse().map_err(anyhow::Error::msg)?,
+        due: due_rules(&stack.due_after, &stack.fetched)
+            .map_err(|text| anyhow!("the stack's parameter DueAfter holds {text:?}"))?,
     })
 }
 
@@ -196,7 +204,8 @@ async fn with_payloads(
     }
     let mut whole = Vec::with_capacity(selected.len());
     for event in selected {
-        if event.parts.is_some() {
+        // Of what is erased, nothing more is read: it may have come back.
+        if event.parts.is_some() || event.is_erased() {
             whole.push(event);
         } else if let Whole::Found(event) = events.whole(&event.subject, &event.id).await? {
             whole.push(*event);

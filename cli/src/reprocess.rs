@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::{
     Target,
+    erase::{erasures, without_what_is_erased},
     events::{Events, PAGE, Whole},
     local::INTERRUPTED,
     parsers::parsers,
@@ -45,11 +46,12 @@ impl Reprocess {
         let stack = self.target.resolve().await?;
         let events = Events::of(&stack).await;
         let keys = self.selection.keys(&events, Some(SignedDuration::from_hours(30 * 24))).await?;
+        let erasures = erasures(&stack, &stack.connect().await);
         let interrupt = Interrupt::listen();
         let progress = progress("read", keys.len());
         let (mut understood, mut not_understood, mut failed) = (0, 0, 0);
         'pages: for page in keys.chunks(PAGE) {
-            for event in events.get(page).await? {
+            for event in without_what_is_erased(&erasures, events.get(page).await?).await? {
                 if interrupt.came() {
                     break 'pages;
                 }
@@ -57,6 +59,12 @@ impl Reprocess {
                 let Some(then) = event.unrecognized.clone().filter(|_| self.selection.selects(&event)) else {
                     continue;
                 };
+                if event.is_erased() {
+                    not_understood += 1;
+                    let reason = "its payload was erased".to_owned();
+                    progress.suspend(|| self.print(&event, &then, &Now::NotUnderstood { reason }))?;
+                    continue;
+                }
                 let whole = match events.whole(&event.subject, &event.id).await? {
                     Whole::Found(whole) => whole,
                     // It has expired meanwhile, or standard error says why.

@@ -17,12 +17,13 @@ use aws_sdk_dynamodb::{
 use clap::Args;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use indicatif::ProgressBar;
-use model::{CourseKey, Courses as _, Part, StoredEvent, Timestamp};
-use runtime::DynamoCourses;
+use model::{CourseKey, Courses as _, Erasure, Part, StoredEvent, Timestamp};
+use runtime::{DynamoCourses, DynamoErasures};
 use serde_json::{Value, json};
 
 use crate::{
     Target,
+    erase::{Item, erasures, number, remains, row_without_recipients, text},
     events::{PAGE, is_unreadable},
     list::print,
     local::INTERRUPTED,
@@ -35,7 +36,7 @@ use crate::{
 ///
 /// The copy is another table of the account, as point-in-time recovery makes one. Each item is put as it is, if it is not
 /// there: the parts of a body before their event. Nothing is overwritten, and what has expired stays out. What was deleted
-/// on purpose comes back too.
+/// on purpose comes back too; what was erased (`callbacks erase`) comes back without its payload.
 ///
 /// What is put back comes in by the stream. The publisher sends again, word for word, what the row of its track holds.
 /// Consumers drop that by its id. What no row holds is decided about again, and published with its id and a new sequence:
@@ -70,8 +71,6 @@ pub struct Restore {
     json: bool,
 }
 
-type Item = HashMap<String, AttributeValue>;
-
 /// An item's partition key and sort key.
 type ItemKey = (String, String);
 
@@ -84,18 +83,20 @@ const PAUSES: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(3), D
 impl Restore {
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
         let stack = self.target.resolve().await?;
-        let dynamodb = stack.connect().await.dynamodb;
+        let connections = stack.connect().await;
+        let dynamodb = connections.dynamodb.clone();
         let own = [stack.events_table.as_str(), &stack.verifications_table, &stack.expectations_table];
         for copy in [Some(&self.from), self.rows_from.as_ref()].into_iter().flatten() {
             check(&dynamodb, copy, &own).await?;
         }
-        let events = Copying { dynamodb: &dynamodb, from: &self.from, to: &stack.events_table };
+        let erasures = erasures(&stack, &connections);
+        let events = Copying { dynamodb: &dynamodb, from: &self.from, to: &stack.events_table, erasures: &erasures };
         let courses = DynamoCourses::new(dynamodb.clone(), stack.verifications_table.clone());
         let interrupt = Interrupt::listen();
 
         let mut rows = None;
         if let Some(from) = &self.rows_from {
-            let copying = Copying { dynamodb: &dynamodb, from, to: &stack.verifications_table };
+            let copying = Copying { from, to: &stack.verifications_table, ..events };
             let put_back = step("putting back rows", self.put_back_rows(&copying, &interrupt)).await?;
             rows = Some(put_back);
         }
@@ -156,7 +157,7 @@ impl Restore {
     /// The selected events of the copy, in the order in which they were received, and how many more of them have expired.
     /// Fewer if it is interrupted: then none.
     async fn list(&self, copying: &Copying<'_>, interrupt: &Interrupt) -> anyhow::Result<(Vec<Listed>, usize)> {
-        const KEYS: &str = "pk, sk, received_at, parts, expires_at";
+        const KEYS: &str = "pk, sk, received_at, provider, parts, expires_at";
         // Beside events, the table holds the parts of their bodies, which have no kind.
         const EVENTS: &str = "attribute_exists(kind)";
         let now = now().as_second();
@@ -206,15 +207,20 @@ impl Restore {
         page: &[Listed],
     ) -> anyhow::Result<Counts> {
         let missing = copying.missing(page.iter().map(|listed| listed.key.clone()).collect()).await?;
-        let missing_parts = copying.missing(page.iter().flat_map(Listed::part_keys).collect()).await?;
+        let erased = copying.erased(page).await?;
+        let with_parts = page.iter().filter(|listed| !erased.contains(&listed.key));
+        let missing_parts = copying.missing(with_parts.flat_map(Listed::part_keys).collect()).await?;
         let mut items: BTreeMap<ItemKey, Item> = BTreeMap::new();
         let keys: Vec<ItemKey> = missing.into_iter().collect();
         for item in copying.items(&keys).await? {
-            items.extend(key_of(&item).map(|key| (key, item)));
+            let Some(key) = key_of(&item) else { continue };
+            let item = if erased.contains(&key) { remains(item, now())? } else { item };
+            items.insert(key, item);
         }
         // As the publisher finds it: it decides as soon as an event is there.
         let decided_again = undecided(courses, items.values()).await?;
-        let mut counts = Counts { decided_again, there_already: page.len() - items.len(), ..Counts::default() };
+        let erased = items.keys().filter(|key| erased.contains(*key)).count();
+        let mut counts = Counts { decided_again, there_already: page.len() - items.len(), erased, ..Counts::default() };
         if self.dry_run {
             for item in page.iter().filter_map(|listed| items.remove(&listed.key)) {
                 self.print(item)?;
@@ -270,7 +276,7 @@ impl Restore {
                 counts.put_back += missing.len();
                 continue;
             }
-            let rows = copying.items(&missing).await?.into_iter();
+            let rows = copying.without_what_is_erased(copying.items(&missing).await?).await?.into_iter();
             let mut put = stream::iter(rows.map(|row| copying.put(row))).buffer_unordered(AT_ONCE);
             while let Some(is_put) = put.try_next().await? {
                 *(if is_put { &mut counts.put_back } else { &mut counts.there_already }) += 1;
@@ -304,6 +310,8 @@ struct Counts {
     decided_again: usize,
     /// Events of whose bodies the copy has not every part.
     incomplete: usize,
+    /// Events that were put without their payload, since their verification is erased.
+    erased: usize,
 }
 
 impl AddAssign for Counts {
@@ -313,12 +321,13 @@ impl AddAssign for Counts {
         self.there_already += other.there_already;
         self.decided_again += other.decided_again;
         self.incomplete += other.incomplete;
+        self.erased += other.erased;
     }
 }
 
 impl Counts {
     fn text(self, done: &str, expired: usize) -> String {
-        let Self { put_back, parts, there_already, decided_again, incomplete } = self;
+        let Self { put_back, parts, there_already, decided_again, incomplete, erased } = self;
         let mut text = format!("{put_back} events and {parts} parts of bodies {done}");
         if decided_again > 0 {
             text.push_str(&format!(" ({decided_again} that no row holds: decided about again)"));
@@ -326,6 +335,9 @@ impl Counts {
         text.push_str(&format!(", {there_already} there already, {expired} expired"));
         if incomplete > 0 {
             text.push_str(&format!(", {incomplete} without their whole body"));
+        }
+        if erased > 0 {
+            text.push_str(&format!(", {erased} without the payload, which was erased"));
         }
         text + "."
     }
@@ -338,7 +350,7 @@ impl Counts {
         let rows = rows.map(|rows| json!({ "put_back": rows.put_back, "there_already": rows.there_already }));
         json!({
             "put_back": self.put_back, "parts": self.parts, "decided_again": self.decided_again,
-            "there_already": self.there_already, "expired": expired, "incomplete": self.incomplete,
+            "there_already": self.there_already, "expired": expired, "incomplete": self.incomplete, "erased": self.erased,
             "rows": rows, "go_on_with": go_on,
         })
     }
@@ -352,12 +364,15 @@ struct Listed {
     key: ItemKey,
     /// In how many parts its body is.
     parts: u16,
+    /// Whose it is.
+    provider: String,
 }
 
 impl Listed {
     fn of(item: &Item) -> Option<Self> {
         let parts = number(item, "parts").and_then(|parts| parts.try_into().ok()).unwrap_or_default();
-        Some(Self { received_at: text(item, "received_at").unwrap_or_default(), key: key_of(item)?, parts })
+        let text = |name| text(item, name).unwrap_or_default();
+        Some(Self { received_at: text("received_at"), key: key_of(item)?, parts, provider: text("provider") })
     }
 
     fn part_keys(&self) -> impl Iterator<Item = ItemKey> {
@@ -374,10 +389,12 @@ impl Listed {
 }
 
 /// From a copy of a table to the stack's own.
+#[derive(Clone, Copy)]
 struct Copying<'a> {
     dynamodb: &'a Client,
     from: &'a str,
     to: &'a str,
+    erasures: &'a DynamoErasures,
 }
 
 impl Copying<'_> {
@@ -386,6 +403,28 @@ impl Copying<'_> {
         let there = get(self.dynamodb, self.to, &keys, Some("pk, sk")).await?;
         let there: BTreeSet<ItemKey> = there.iter().filter_map(key_of).collect();
         Ok(keys.into_iter().filter(|key| !there.contains(key)).collect())
+    }
+
+    /// The keys of those of these events whose verifications are erased.
+    async fn erased(&self, page: &[Listed]) -> anyhow::Result<BTreeSet<ItemKey>> {
+        let entry = |listed: &Listed| Erasure::key_of(&listed.provider, &listed.key.0);
+        let erased = self.entries_among(page.iter().map(entry).collect()).await?;
+        Ok(page.iter().filter(|listed| erased.contains(&entry(listed))).map(|listed| listed.key.clone()).collect())
+    }
+
+    /// These rows, those of erased verifications without to whom something was delivered.
+    async fn without_what_is_erased(&self, rows: Vec<Item>) -> anyhow::Result<Vec<Item>> {
+        let entry = |row: &Item| {
+            let key = text(row, "pk")?;
+            key.split_once('#').map(|(provider, subject)| Erasure::key_of(provider, subject))
+        };
+        let erased = self.entries_among(rows.iter().filter_map(entry).collect()).await?;
+        let is_erased = |row: &Item| entry(row).is_some_and(|entry| erased.contains(&entry));
+        Ok(rows.into_iter().map(|row| if is_erased(&row) { row_without_recipients(row) } else { row }).collect())
+    }
+
+    async fn entries_among(&self, entries: BTreeSet<String>) -> anyhow::Result<BTreeSet<String>> {
+        self.erasures.among(&entries).await.context("failed to read the list of erased verifications")
     }
 
     /// These items of the copy, whole.
@@ -511,14 +550,6 @@ async fn undecided(courses: &DynamoCourses, items: impl Iterator<Item = &Item>) 
         row.as_ref().is_some_and(|row| row.decisions.iter().all(|decision| decision.id != *id))
     };
     Ok(rows.into_iter().zip(ids).filter(is_undecided).count())
-}
-
-fn text(item: &Item, name: &str) -> Option<String> {
-    item.get(name)?.as_s().ok().cloned()
-}
-
-fn number(item: &Item, name: &str) -> Option<i64> {
-    item.get(name)?.as_n().ok()?.parse().ok()
 }
 
 fn key_of(item: &Item) -> Option<ItemKey> {

@@ -423,10 +423,11 @@ fn answered(returned: String) -> Answer {
 fn announcing(body: &str) -> Value {
     json!({
         "version": "2.0",
-        "routeKey": "PUT /expectations/wallet",
+        "routeKey": "PUT /expectations/{provider}",
         "rawPath": "/expectations/wallet",
         "rawQueryString": "",
         "headers": { "content-type": "application/json" },
+        "pathParameters": { "provider": "wallet" },
         "requestContext": { "http": { "method": "PUT", "path": "/expectations/wallet", "sourceIp": "192.0.2.1" } },
         "body": body,
         "isBase64Encoded": false,

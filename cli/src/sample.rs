@@ -404,11 +404,11 @@ impl Sample {
         stack: &Stack,
         connections: &Connections,
     ) -> anyhow::Result<Self> {
-        let sample = self.announced(http, stack, connections).await?;
+        let (sample, _) = self.announced(http, stack, connections).await?;
         if sample.has_tokens() { sample.signed_by(&Issuer::of(stack)?) } else { Ok(sample) }
     }
 
-    /// The sample with its code announced to this stack, if it has to be.
+    /// The sample with its code announced to this stack, if it has to be, and the subject that was announced.
     ///
     /// # Errors
     /// If it cannot be announced.
@@ -417,10 +417,13 @@ impl Sample {
         http: &reqwest::Client,
         stack: &Stack,
         connections: &Connections,
-    ) -> anyhow::Result<Self> {
-        let Some(announcement) = self.announcement() else { return Ok(self) };
+    ) -> anyhow::Result<(Self, Option<String>)> {
+        let Some(announcement) = self.announcement() else { return Ok((self, None)) };
         match wallet::announce(http, stack, connections, announcement).await? {
-            (200 | 201, answer) => Ok(self.with_announced_subject(&wallet::announced_subject(&answer)?)),
+            (200 | 201, answer) => {
+                let subject = wallet::announced_subject(&answer)?;
+                Ok((self.with_announced_subject(&subject), Some(subject)))
+            }
             (status, answer) => bail!("the announcement for {} was answered {status}: {answer}", self.name()),
         }
     }

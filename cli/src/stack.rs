@@ -6,8 +6,9 @@ use anyhow::{Context as _, bail};
 use aws_config::{BehaviorVersion, Region};
 use aws_credential_types::{
     Credentials,
-    provider::{ProvideCredentials as _, SharedCredentialsProvider},
+    provider::{ProvideCredentials as _, SharedCredentialsProvider, error::CredentialsError},
 };
+use aws_sdk_cloudformation::error::{ProvideErrorMetadata, SdkError};
 use jiff::SignedDuration;
 use model::Retention;
 use serde::{Deserialize, Serialize};
@@ -17,6 +18,17 @@ use crate::{deploy::local_secret, wallet::Wallet};
 
 /// The region that the local stack says it is in.
 pub(crate) const LOCAL_REGION: &str = "eu-central-1";
+
+/// What the names of the secrets end with by which providers are asked.
+const RETRIEVAL: &str = "-retrieval";
+
+/// What to do without a region.
+const NO_REGION: &str = "no AWS region: set AWS_REGION, or AWS_PROFILE to a profile that has one";
+
+/// What to do without credentials. The sign-ins of the AWS CLI are not known here, but it hands out what they give.
+const SIGN_IN: &str = "set AWS_PROFILE to a profile that has some, or AWS_ACCESS_KEY_ID and \
+                       AWS_SECRET_ACCESS_KEY. If you sign in with `aws sso \
+                       login` or `aws login`, run: eval \"$(aws configure export-credentials --format env)\"";
 
 /// Where the parts of a stack are. `callbacks local` writes it to target/local/stack.json.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -52,6 +64,12 @@ pub struct Stack {
     pub perishable_seconds: i64,
     /// What messages carry: `reference` or `full`.
     pub message_detail: String,
+    /// After how many seconds a verdict that is not final is due, for each provider.
+    #[serde(default)]
+    pub due_after: String,
+    /// The providers that are asked for verdicts.
+    #[serde(default)]
+    pub fetched: String,
     /// The FIFO queue with the verdicts.
     pub verification_queue_url: String,
     /// Verdicts that could not be consumed.
@@ -73,6 +91,9 @@ pub struct Stack {
     pub secret_ids: BTreeMap<String, String>,
     /// What a local stack trusts as the wallet gateway.
     pub wallet: Option<Wallet>,
+    /// Where the stand-ins of the providers are, for a local stack.
+    #[serde(default)]
+    pub providers_url: Option<String>,
 }
 
 impl Stack {
@@ -82,12 +103,13 @@ impl Stack {
     /// If there is none, or it is none of ours.
     pub async fn deployed(name: &str) -> anyhow::Result<Self> {
         let connections = Connections::deployed().await;
-        let resources = Resources::of(&connections, name).await.with_context(|| {
-            format!("failed to look up the stack {name}: is it deployed in this account and region?")
-        })?;
+        let region = connections.region.clone().context(NO_REGION)?;
+        connections.credentials().await?;
+        let resources = Resources::of(&connections, name)
+            .await
+            .with_context(|| format!("failed to look up the stack {name} in the region {region}"))?;
         let api_url = reachable(resources.output("ApiUrl")?);
         let routes = resources.routes()?.iter().map(|route| (route.name(), route.public_path())).collect();
-        let region = connections.region.clone().context("no region: set AWS_REGION")?;
         resources.stack(api_url, None, region, routes, resources.secrets())
     }
 
@@ -163,8 +185,20 @@ pub struct Connections {
 impl Connections {
     /// The credentials that calls are signed with.
     pub(crate) async fn credentials(&self) -> anyhow::Result<Credentials> {
-        let provider = self.credentials.as_ref().context("no AWS credentials")?;
-        provider.provide_credentials().await.context("failed to find AWS credentials")
+        let Some(provider) = &self.credentials else { bail!("no AWS credentials: {SIGN_IN}") };
+        match provider.provide_credentials().await {
+            Ok(credentials) => Ok(credentials),
+            Err(CredentialsError::CredentialsNotLoaded(_)) => bail!("no AWS credentials: {SIGN_IN}"),
+            Err(error) => {
+                let cause = format!("{:#}", anyhow::Error::from(error));
+                // The last place that is asked, which only EC2 has: all others had none.
+                if cause.contains("IMDS") {
+                    bail!("no AWS credentials: {SIGN_IN}");
+                }
+                let cause = cause.trim_end_matches(['.', ' ']);
+                bail!("failed to load AWS credentials: {cause}. To load them another way, {SIGN_IN}")
+            }
+        }
     }
 
     pub(crate) async fn local(endpoint_url: &str) -> Self {
@@ -230,7 +264,7 @@ pub(crate) struct Resources {
 impl Resources {
     pub(crate) async fn of(connections: &Connections, stack: &str) -> anyhow::Result<Self> {
         let cloudformation = &connections.cloudformation;
-        let stacks = cloudformation.describe_stacks().stack_name(stack).send().await?;
+        let stacks = cloudformation.describe_stacks().stack_name(stack).send().await.map_err(explained)?;
         let outputs = stacks
             .stacks()
             .iter()
@@ -241,7 +275,7 @@ impl Resources {
         });
         // DescribeStackResources would leave out all after the hundredth.
         let listed = cloudformation.list_stack_resources().stack_name(stack).into_paginator().items().send();
-        let listed = listed.collect::<Result<Vec<_>, _>>().await?;
+        let listed = listed.collect::<Result<Vec<_>, _>>().await.map_err(explained)?;
         let resources = listed.iter().filter_map(|resource| {
             let id = resource.physical_resource_id()?.to_owned();
             Some((resource.logical_resource_id()?.to_owned(), (resource.resource_type()?.to_owned(), id)))
@@ -251,7 +285,8 @@ impl Resources {
             .stack_name(stack)
             .template_stage(aws_sdk_cloudformation::types::TemplateStage::Processed)
             .send()
-            .await?;
+            .await
+            .map_err(explained)?;
         let template = serde_json::from_str(template.template_body().unwrap_or_default())
             .context("failed to read the processed template")?;
         Ok(Self {
@@ -269,6 +304,19 @@ impl Resources {
     fn parameter(&self, name: &str) -> anyhow::Result<&str> {
         let value = self.parameters.get(name).map(String::as_str);
         value.with_context(|| format!("the stack has no parameter {name}: is it an older one?"))
+    }
+
+    /// The providers that are asked for verdicts, with commas between them.
+    fn fetched(&self) -> String {
+        let asked = [
+            ("identomat", "IdentomatApiUrl"),
+            ("jumio", "JumioRetrievalUrl"),
+            ("signicat", "SignicatApiUrl"),
+            ("verifyvasp", "VerifyvaspEnclaveUrl"),
+        ];
+        let is_set = |parameter: &str| self.parameter(parameter).is_ok_and(|url| !url.is_empty());
+        let asked = asked.into_iter().filter(|(_, parameter)| is_set(parameter));
+        asked.map(|(provider, _)| provider).collect::<Vec<_>>().join(",")
     }
 
     pub(crate) fn physical_id(&self, logical_id: &str) -> anyhow::Result<&str> {
@@ -330,9 +378,17 @@ impl Resources {
         functions.map(|(id, _)| (kebab_case(id.trim_end_matches("Function")), id.clone())).collect()
     }
 
-    /// The ids of the secrets, by the functions' names.
+    /// The ids of the secrets of callbacks, by the functions' names.
     pub(crate) fn secrets(&self) -> BTreeMap<String, String> {
-        self.all_of("AWS::SecretsManager::Secret", "Secret")
+        let mut secrets = self.all_of("AWS::SecretsManager::Secret", "Secret");
+        secrets.retain(|name, _| !name.ends_with(RETRIEVAL));
+        secrets
+    }
+
+    /// The ids of the secrets with which providers are asked, by the providers' names.
+    pub(crate) fn retrieval_secrets(&self) -> BTreeMap<String, String> {
+        let secrets = self.all_of("AWS::SecretsManager::Secret", "Secret").into_iter();
+        secrets.filter_map(|(name, id)| Some((name.strip_suffix(RETRIEVAL)?.to_owned(), id))).collect()
     }
 
     /// The physical ids of all resources of a type, by the names of the functions to which they belong: the logical ids without their ending.
@@ -366,6 +422,8 @@ impl Resources {
             event_retention_days: self.parameter("EventRetentionDays")?.parse()?,
             perishable_seconds: self.parameter("PerishableSeconds")?.parse()?,
             message_detail: self.parameter("MessageDetail")?.to_owned(),
+            due_after: self.parameter("DueAfter").unwrap_or_default().to_owned(),
+            fetched: self.fetched(),
             verification_queue_url: self.output("VerificationQueueUrl")?,
             verification_dead_letters_url: self.output("VerificationDeadLettersUrl")?,
             delivery_queue_url: self.output("DeliveryQueueUrl")?,
@@ -376,6 +434,7 @@ impl Resources {
             secrets,
             secret_ids: self.secrets(),
             wallet: None,
+            providers_url: None,
         })
     }
 
@@ -392,6 +451,41 @@ impl Resources {
         });
         let endpoint = Some(endpoint_url.to_owned());
         self.stack(endpoint_url.to_owned(), endpoint, LOCAL_REGION.to_owned(), routes.collect(), secrets.collect())
+    }
+}
+
+/// Why CloudFormation did not answer, and the way out.
+fn explained<E, R>(error: SdkError<E, R>) -> anyhow::Error
+where
+    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+    R: std::fmt::Debug + Send + Sync + 'static,
+{
+    let said = (error.code().unwrap_or_default().to_owned(), error.message().unwrap_or_default().to_owned());
+    let cause = match error {
+        // Its own text is its code and the request's id.
+        SdkError::ServiceError(_) => anyhow::anyhow!("{}: {}", said.0, said.1),
+        error => anyhow::Error::from(error),
+    };
+    cause.context(way_out(&said.0, &said.1))
+}
+
+/// What to do if CloudFormation answers with this code and message. Without a code, it did not answer.
+fn way_out(code: &str, message: &str) -> &'static str {
+    match code {
+        "" => "AWS does not answer: is there a network, and is the region spelt right?",
+        "ValidationError" if message.contains("does not exist") => {
+            "there is no such stack: do AWS_PROFILE and AWS_REGION name the account and the region where it is deployed?"
+        }
+        "AccessDenied" | "AccessDeniedException" => {
+            "may you call cloudformation:DescribeStacks, ListStackResources and GetTemplate?"
+        }
+        "ExpiredToken" | "ExpiredTokenException" | "RequestExpired" => {
+            "the AWS credentials have expired: sign in again"
+        }
+        "InvalidClientTokenId" | "UnrecognizedClientException" | "SignatureDoesNotMatch" | "AuthFailure" => {
+            "AWS does not accept the credentials: are they of this account, and is this machine's clock right?"
+        }
+        _ => "CloudFormation answered with an error",
     }
 }
 
@@ -432,6 +526,20 @@ mod tests {
             [("http://0a1b2c3d.execute-api.localhost:4566", "http://localhost:4566"), (deployed, deployed)]
         {
             assert_eq!(reachable(api_url.to_owned()), reached);
+        }
+    }
+
+    #[test]
+    fn what_cloudformation_answers_leads_to_a_way_out() {
+        for (code, message, way) in [
+            ("ValidationError", "Stack with id example does not exist", "AWS_REGION"),
+            ("ValidationError", "1 validation error detected", "answered with an error"),
+            ("AccessDenied", "User is not authorized", "cloudformation:DescribeStacks"),
+            ("ExpiredToken", "The security token is expired", "sign in again"),
+            ("InvalidClientTokenId", "The security token is invalid", "does not accept the credentials"),
+            ("", "", "is there a network"),
+        ] {
+            assert!(way_out(code, message).contains(way), "{code}");
         }
     }
 

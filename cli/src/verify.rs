@@ -97,6 +97,9 @@ pub enum Confirmed {
 /// If there is no such event, or it has no tokens.
 pub async fn confirm(stack: &Stack, id: &str, subject: Option<&str>) -> anyhow::Result<Confirmation> {
     let event = Events::of(stack).await.find(id, subject).await?;
+    if let Some(time) = event.erased_at {
+        bail!("the tokens of this event were erased at {time:.0}");
+    }
     let callback = match Callback::read(&event.body) {
         Ok(callback) if event.kind == "wallet.verification" => callback,
         _ => bail!("the event is a {}: only a wallet.verification has tokens", event.kind),

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::{
-    api,
+    expect,
     stack::{Connections, Stack},
 };
 
@@ -245,15 +245,7 @@ pub async fn announce(
     connections: &Connections,
     announcement: &Announcement,
 ) -> anyhow::Result<(u16, String)> {
-    let url = stack.url("expectations")?;
-    let body = serde_json::to_string(announcement)?;
-    let mut request = http.put(&url).header("content-type", "application/json");
-    for (name, value) in api::signature(stack, connections, "PUT", &url, body.as_bytes()).await? {
-        request = request.header(name, value);
-    }
-    let response = request.body(body).send().await.context("failed to announce what is expected")?;
-    let status = response.status().as_u16();
-    Ok((status, response.text().await.context("failed to read the answer to an announcement")?))
+    expect::put(http, stack, connections, "wallet", serde_json::to_string(announcement)?).await
 }
 
 /// The subject that an answer to an announcement has: that of the callback's events.

@@ -1,8 +1,11 @@
 //! `callbacks why`: what is behind an alarm.
 
-use std::{collections::BTreeMap, process::ExitCode};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    process::ExitCode,
+};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 use console::Style;
 use jiff::SignedDuration;
@@ -22,6 +25,7 @@ use crate::{
 #[derive(Debug, Subcommand)]
 pub(crate) enum Why {
     Refused(Refused),
+    Errors(Errors),
 }
 
 /// Say why a provider's callbacks are refused: a stranger calls, or the provider is locked out.
@@ -48,8 +52,154 @@ impl Why {
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
         match self {
             Self::Refused(command) => command.run().await,
+            Self::Errors(command) => command.run().await,
         }
     }
+}
+
+/// Count the warnings and errors that the functions logged, by function and cause (default: the last hour).
+///
+/// The most frequent come first. What Lambda itself logs about a function that failed or ran out of time is among them.
+/// docs/LOGGING.md says what each message means. They hold no subject, payload or secret.
+#[derive(Debug, Args)]
+pub(crate) struct Errors {
+    /// Only these functions, such as publisher or spill-drain. The name of a provider means all of its functions.
+    #[arg(value_name = "FUNCTION")]
+    functions: Vec<String>,
+    #[command(flatten)]
+    target: Target,
+    /// From when on, such as 2026-01-31T12:00:00Z, or how long ago, such as 30m, 2h or 7d [default: 1h].
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    since: Option<Timestamp>,
+    /// Print one JSON object a cause.
+    #[arg(long)]
+    json: bool,
+}
+
+/// A line that a function wrote, or Lambda about it.
+#[derive(Debug, Deserialize)]
+struct Trouble {
+    level: Option<String>,
+    message: Option<String>,
+    what: Option<String>,
+    refusal: Option<String>,
+    reason: Option<String>,
+    error: Option<String>,
+    /// Of Lambda's own.
+    #[serde(rename = "type")]
+    event: Option<String>,
+    record: Option<Record>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Record {
+    status: Option<String>,
+}
+
+/// How often a function logged something, and when for the last time.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct Cause {
+    count: usize,
+    last_at: Timestamp,
+    function: String,
+    level: String,
+    message: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    cause: String,
+}
+
+impl Trouble {
+    /// Level, message and cause, if it is worth counting.
+    fn said(self) -> Option<(String, String, String)> {
+        let Self { level, message, what, refusal, reason, error, event, record } = self;
+        if let Some(event) = event.filter(|event| event.starts_with("platform.")) {
+            let status = record.and_then(|record| record.status).filter(|status| status != "success")?;
+            return Some(("ERROR".to_owned(), event, status));
+        }
+        let level = level.filter(|level| ["WARN", "ERROR"].contains(&level.as_str()))?;
+        let causes = [what, refusal.or(reason), error].into_iter().flatten();
+        Some((level, message.unwrap_or_default(), causes.collect::<Vec<_>>().join(": ")))
+    }
+}
+
+impl Errors {
+    async fn run(self) -> anyhow::Result<ExitCode> {
+        let stack = self.target.resolve().await?;
+        let since = self.since.unwrap_or_else(|| now() - SignedDuration::from_hours(1));
+        let client = stack.connect().await.logs;
+        let pattern = r#"{ ($.level = "WARN") || ($.level = "ERROR") || ($.type = "platform.*") }"#;
+        let mut lines = Vec::new();
+        for (function, group) in groups(&stack, &self.functions)? {
+            let mut seen = BTreeSet::new();
+            for (key, time, message) in logs::events(&client, group, pattern, since, None).await? {
+                if seen.insert(key) {
+                    lines.extend(message.lines().map(|line| (function, time, line.to_owned())));
+                }
+            }
+        }
+        let causes = causes(lines);
+        for cause in &causes {
+            if self.json {
+                terminal::print_json(cause)?;
+                continue;
+            }
+            let Cause { count, last_at, function, level, message, cause } = cause;
+            let style = if level == "ERROR" { Style::new().red() } else { Style::new().yellow() };
+            let line = Columns::default().plain(&format!("{count:>5}"), 5).plain(&format!("{last_at:.0}"), 20);
+            line.plain(function, 19).styled(message, 0, style).plain(cause, 0).print();
+        }
+        if causes.is_empty() {
+            eprintln!("The logs have no warning and no error since {since:.0}.");
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// The log groups of these functions, or of all.
+fn groups<'a>(stack: &'a Stack, wanted: &[String]) -> anyhow::Result<Vec<(&'a str, &'a str)>> {
+    // No function writes the API's access log.
+    let all = || stack.log_groups.iter().filter(|(name, _)| *name != "access").map(|(name, group)| (&**name, &**group));
+    if wanted.is_empty() {
+        return Ok(all().collect());
+    }
+    let parsers = parsers::parsers();
+    let mut found = Vec::new();
+    for name in wanted {
+        let is_wanted = |function: &str| {
+            let of_provider = parsers.iter().any(|parser| parser.provider == name && parser.function == function);
+            function == name || of_provider
+        };
+        let before = found.len();
+        found.extend(all().filter(|(function, _)| is_wanted(function)));
+        if found.len() == before {
+            let known: Vec<&str> = all().map(|(function, _)| function).collect();
+            bail!("the stack has no function {name}, only {}", known.join(", "));
+        }
+    }
+    Ok(found)
+}
+
+/// What these lines come to, the most frequent first.
+fn causes(lines: Vec<(&str, Timestamp, String)>) -> Vec<Cause> {
+    let mut counts = BTreeMap::<_, (usize, Timestamp)>::new();
+    for (function, time, line) in lines {
+        // Not all that is in a log is JSON.
+        let Some(said) = serde_json::from_str::<Trouble>(&line).ok().and_then(Trouble::said) else { continue };
+        let (count, last_at) = counts.entry((function.to_owned(), said)).or_insert((0, time));
+        *count += 1;
+        *last_at = time.max(*last_at);
+    }
+    let causes = counts.into_iter().map(|((function, (level, message, cause)), (count, last_at))| Cause {
+        count,
+        last_at,
+        function,
+        level,
+        message,
+        cause,
+    });
+    let mut causes: Vec<_> = causes.collect();
+    causes.sort_by_key(|cause| std::cmp::Reverse(cause.count));
+    causes
 }
 
 /// How far back it is looked for authentic callbacks.
@@ -418,7 +568,7 @@ impl<'a> Report<'a> {
         row("Refused", &format!("{} since {:.0}{period}", self.refused, self.since));
         row("By reason", &listed(&self.by_reason));
         let addresses = match self.by_address.is_empty() && self.refused > 0 {
-            true => "the access log has none (API Gateway writes it; the local stack does not)".to_owned(),
+            true => "the access log has none yet: it comes some minutes later".to_owned(),
             false => listed(&self.by_address),
         };
         row("By address", &addresses);
@@ -521,6 +671,54 @@ mod tests {
         assert_eq!(listed(&evidence.by_address()), "192.0.2.1 1, 198.51.100.1 1");
         evidence.calls.push(call(43, "192.0.2.1", true));
         assert_eq!(evidence.locked_out_address(), None);
+    }
+
+    #[test]
+    fn warnings_and_errors_are_counted_by_function_and_cause() {
+        let lines = [
+            ("jumio", 1, r#"{"level":"WARN","message":"callback refused","refusal":"wrong"}"#),
+            ("jumio", 3, r#"{"level":"WARN","message":"callback refused","refusal":"wrong"}"#),
+            ("jumio", 2, r#"{"level":"WARN","message":"failed to look up","what":"the secret","error":"none"}"#),
+            ("publisher", 4, r#"{"level":"INFO","message":"published"}"#),
+            ("publisher", 4, r#"{"type":"platform.report","record":{"status":"timeout"}}"#),
+            ("publisher", 4, r#"{"type":"platform.report","record":{"status":"success"}}"#),
+            ("publisher", 4, "no JSON"),
+        ];
+        let found = causes(lines.map(|(function, minute, line)| (function, at(minute), line.to_owned())).into());
+        let cause = |count, minute, function: &str, level: &str, message: &str, cause: &str| Cause {
+            count,
+            last_at: at(minute),
+            function: function.to_owned(),
+            level: level.to_owned(),
+            message: message.to_owned(),
+            cause: cause.to_owned(),
+        };
+        assert_eq!(
+            found,
+            [
+                cause(2, 3, "jumio", "WARN", "callback refused", "wrong"),
+                cause(1, 2, "jumio", "WARN", "failed to look up", "the secret: none"),
+                cause(1, 4, "publisher", "ERROR", "platform.report", "timeout"),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_providers_name_means_all_its_functions_and_an_unknown_one_is_answered_with_those_there_are() {
+        let names = ["access", "jumio", "publisher", "wallet-issuance", "wallet-verification"];
+        let log_groups = names.map(|name| (name.to_owned(), format!("group of {name}"))).into();
+        let stack = Stack { log_groups, ..a_stack() };
+        let found = |wanted: &[&str]| {
+            let wanted: Vec<String> = wanted.iter().map(|name| (*name).to_owned()).collect();
+            groups(&stack, &wanted).map(|found| found.into_iter().map(|(name, _)| name).collect::<Vec<_>>())
+        };
+        assert_eq!(found(&[]).unwrap(), names[1..]);
+        assert_eq!(found(&["wallet", "jumio"]).unwrap(), ["wallet-issuance", "wallet-verification", "jumio"]);
+        let error = found(&["access"]).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "the stack has no function access, only jumio, publisher, wallet-issuance, wallet-verification"
+        );
     }
 
     fn a_stack() -> Stack {

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context as _, bail};
 use aws_sdk_sqs::types::MessageSystemAttributeName;
 use futures_util::{StreamExt as _, future::try_join_all, stream};
-use model::{Courses as _, Decision, Expectation, Message, StoredEvent, Timestamp};
+use model::{Courses as _, Decision, Expectation, Message, Origin, StoredEvent, Timestamp};
 use reqwest::Client;
 use runtime::DynamoCourses;
 use serde_json::Value;
@@ -518,7 +518,11 @@ impl<'a> Probe<'a> {
         if let Some(announcement) = sample.announcement() {
             self.made.borrow_mut().note_code(Expectation::code_hash(&announcement.code));
         }
-        let sample = sample.announced(&self.http, self.stack, &self.connections).await?;
+        let (sample, announced) = sample.announced(&self.http, self.stack, &self.connections).await?;
+        // The announcement is an event of its own, also where its callback is refused.
+        if let Some(subject) = announced {
+            self.made.borrow_mut().note_acknowledged("wallet", &subject);
+        }
         if sample.has_tokens() { sample.signed_by(&self.issuer) } else { Ok(sample) }
     }
 
@@ -536,11 +540,12 @@ impl<'a> Probe<'a> {
         Ok(Sent { verification, expected, sent_at, took, answer, as_expected })
     }
 
-    /// The events of a verification, as soon as there are so many, in the order of receipt.
+    /// The callbacks of a verification, as soon as there are so many, in the order of receipt. Its announcement is none.
     async fn stored(&self, subject: &str, count: usize) -> anyhow::Result<Vec<StoredEvent>> {
         let began = Instant::now();
         loop {
-            let events = self.events.of_subject(subject).await?;
+            let mut events = self.events.of_subject(subject).await?;
+            events.retain(|event| event.origin() == Origin::Callback);
             if events.len() >= count || began.elapsed() > PATIENCE {
                 return Ok(events);
             }
