@@ -12,9 +12,8 @@ import sqlite3
 import sys
 import time
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 import stack
+from stack import BotoCoreError, ClientError
 
 SCHEMA = """
 -- The events that were applied. A message with one of these ids is a repeat. Keep the ids for as long as the stack
@@ -181,9 +180,11 @@ def main() -> None:
     logging.basicConfig(stream=sys.stderr, format="%(levelname)s %(message)s")
 
     addresses = stack.read(options.stack)
+    queue_url = stack.required(addresses, "verification_queue_url")
+    sqs = stack.client(addresses, "sqs")
     database = sqlite3.connect(options.database)
     database.executescript(SCHEMA)
-    consumer = Consumer(stack.client(addresses, "sqs"), addresses["verification_queue_url"], database, options)
+    consumer = Consumer(sqs, queue_url, database, options)
     signal.signal(signal.SIGTERM, consumer.stop)
     signal.signal(signal.SIGINT, consumer.stop)
     consumer.run()

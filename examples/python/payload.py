@@ -36,8 +36,8 @@ def main() -> None:
     parser.add_argument("id")
     options = parser.parse_args()
     addresses = stack.read(options.stack)
-    dynamodb = stack.client(addresses, "dynamodb")
-    payload = fetch(dynamodb, addresses["events_table"], options.subject, options.id)
+    table = stack.required(addresses, "events_table")
+    payload = fetch(stack.client(addresses, "dynamodb"), table, options.subject, options.id)
     if payload is None:
         sys.exit("there is no such event, or it is not kept any more")
     sys.stdout.buffer.write(payload)

@@ -14,9 +14,8 @@ import sys
 import time
 from datetime import datetime, timezone
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 import stack
+from stack import BotoCoreError, ClientError
 
 SCHEMA = """
 -- The events that were dealt with, and how: `sending`, `sent` or `expired`. No password, link or address is in here.
@@ -150,9 +149,11 @@ def main() -> None:
     logging.basicConfig(stream=sys.stderr, format="%(levelname)s %(message)s")
 
     addresses = stack.read(options.stack)
+    queue_url = stack.required(addresses, "delivery_queue_url")
+    sqs = stack.client(addresses, "sqs")
     database = sqlite3.connect(options.database)
     database.executescript(SCHEMA)
-    sender = Sender(stack.client(addresses, "sqs"), addresses["delivery_queue_url"], database, options)
+    sender = Sender(sqs, queue_url, database, options)
     signal.signal(signal.SIGTERM, sender.stop)
     signal.signal(signal.SIGINT, sender.stop)
     sender.run()

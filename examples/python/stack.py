@@ -3,8 +3,18 @@
 import argparse
 import json
 import os
+import sys
 
-import boto3
+try:
+    import boto3
+    from botocore.exceptions import BotoCoreError, ClientError, NoRegionError
+except ModuleNotFoundError as missing:
+    sys.exit(
+        f"{missing.name} is not installed for {sys.executable}. Run `pip install -r examples/python/requirements.txt` "
+        "in a virtual environment, and start this program with its Python."
+    )
+
+__all__ = ["BotoCoreError", "ClientError", "add_argument", "client", "read", "required"]
 
 
 def add_argument(parser: argparse.ArgumentParser) -> None:
@@ -25,11 +35,21 @@ def read(file: str | None) -> dict[str, str]:
     return {name.lower(): os.environ[name] for name in names if name in os.environ}
 
 
+def required(stack: dict[str, str], name: str) -> str:
+    """An address that has to be there."""
+    if name not in stack:
+        sys.exit(f"no {name.upper()}: name a stack.json with --stack, or set {name.upper()} in the environment")
+    return stack[name]
+
+
 def client(stack: dict[str, str], service: str):
     """A connection to a service of AWS."""
     if "endpoint_url" not in stack:
-        # Containers are told their region by AWS_REGION, and boto3 looks for AWS_DEFAULT_REGION.
-        return boto3.client(service, region_name=os.environ.get("AWS_REGION"))
+        try:
+            # Containers are told their region by AWS_REGION, and boto3 looks for AWS_DEFAULT_REGION.
+            return boto3.client(service, region_name=os.environ.get("AWS_REGION"))
+        except NoRegionError:
+            sys.exit("no AWS region: set AWS_REGION, or AWS_PROFILE to a profile that has one")
     # A local stack takes any credentials, but some there have to be.
     return boto3.client(
         service,

@@ -84,7 +84,7 @@ fn verify_token(bencher: Bencher<'_, '_>, algorithm: Algorithm) {
     let issuer = Issuer::new(algorithm).unwrap();
     let token = issuer.sign(&json!({ "verification_id": "example-verification-1", "given_name": "Example" })).unwrap();
     let trusted = runtime.block_on(issuer.trusted()).unwrap();
-    bencher.bench_local(|| runtime.block_on(trusted.verify(black_box(&token), now())).unwrap());
+    bencher.bench_local(|| runtime.block_on(trusted.verify(black_box(&token), now(), now())).unwrap());
 }
 
 /// Of a callback of the wallet gateway with a portrait, which has 2 MB.

@@ -131,7 +131,7 @@ mod tests {
             let token = issuer.sign(&json!({ "verification_id": "example" })).unwrap();
             let verified = tokio_runtime().unwrap().block_on(async {
                 let trusted = issuer.trusted().await.unwrap();
-                trusted.verify(&token, now()).await
+                trusted.verify(&token, now(), now()).await
             });
             let verification_id = verified.map(|trusted| trusted.verification_id);
             assert_eq!(verification_id, Ok(Some("example".to_owned())), "{algorithm:?}");

@@ -27,6 +27,9 @@
 //!
 //! What a function costs as a process is measured by the package `bench`.
 
+// What is awaited when a function answers is not boxed here, and its type is deep.
+#![recursion_limit = "256"]
+
 pub mod baseline;
 pub mod callback;
 pub mod counts;

@@ -93,6 +93,10 @@ impl Tables {
 
     /// The items of one partition, which are charged together.
     fn query(&mut self, request: &Value) -> anyhow::Result<Reply> {
+        // Nothing here is in an index. An eventually consistent read that finds nothing takes half a unit.
+        if request.get("IndexName").is_some() {
+            return Ok(Reply::ok(json!({ "Items": [], "Count": 0 })));
+        }
         let partition = (table_of(request)?, Placeholders::of(request).value(":pk")?.to_string());
         let is_in_partition = |key: &(String, String)| key.0 == partition.0 && key.1.starts_with(&partition.1);
         let items = self.items.range(partition.clone()..).take_while(|(key, _)| is_in_partition(key));

@@ -112,6 +112,7 @@ pub(crate) fn all(root: &Path, binaries: &Path) -> anyhow::Result<Vec<Subject>> 
     subjects.push(function("spill-drain", Source::Spilled, &[Fresh, Repeat]));
     subjects.push(function("expectations", Source::Announcements, &[Fresh, Refused]));
     subjects.push(function("verifications", Source::Questions, &[Fresh]));
+    subjects.push(function("reconciler", Source::Schedule, &[Fresh]));
 
     let of_function = |subjects: &[Subject], name: &str| {
         subjects.iter().find(|subject| subject.name == name).cloned().with_context(|| format!("there is no {name}"))
@@ -177,6 +178,7 @@ impl Subject {
             ("DELIVERY_QUEUE_URL", queue("delivery-requests")),
             ("SPILL_QUEUE_URL", queue("spill")),
             ("UNPUBLISHED_QUEUE_URL", queue("unpublished")),
+            ("PROVIDERS", "identomat,jumio,signicat,verifyvasp,wallet".to_owned()),
             ("SECRET", secret_arn(&self.function)),
             ("ISSUERS", issuers.to_string()),
             ("METRICS_NAMESPACE", "verification-callbacks".to_owned()),
@@ -188,7 +190,7 @@ impl Subject {
         ]
         .map(|(name, value)| (name.to_owned(), value))
         .into();
-        if self.looks_up || self.function == "expectations" {
+        if self.looks_up || ["expectations", "publisher", "spill-drain"].contains(&self.function.as_str()) {
             environment.insert("EXPECTATIONS_TABLE".to_owned(), TABLES.expectations.to_owned());
         }
         environment.extend(inherited());
@@ -205,7 +207,7 @@ impl Subject {
         match self.source {
             Source::Stream if outcome == Outcome::Alone => 1,
             Source::Stream | Source::Spilled => 10,
-            Source::Samples(_) | Source::Announcements | Source::Questions => 1,
+            Source::Samples(_) | Source::Announcements | Source::Questions | Source::Schedule => 1,
         }
     }
 }

@@ -70,6 +70,8 @@ pub(crate) enum Source {
     Stream,
     /// Messages of the spill queue.
     Spilled,
+    /// A schedule, at a time when nothing is due.
+    Schedule,
 }
 
 /// How many events come in a batch.
@@ -119,6 +121,7 @@ impl Workload {
                     self.stream(records).await?
                 }
                 Source::Spilled => self.spilled().await?,
+                Source::Schedule => Invocation { event: "{}".to_owned(), status: None },
             });
         }
         Ok(events)
@@ -162,7 +165,7 @@ impl Workload {
                 (announcement, 201)
             }
         };
-        let event = gateway_event("PUT", "/expectations/wallet", &json!({}), &body.to_string());
+        let event = gateway_event("PUT", "/expectations/wallet", &json!({ "provider": "wallet" }), &body.to_string());
         Invocation { event: event.to_string(), status: Some(status) }
     }
 

@@ -10,7 +10,7 @@ use cli::{
     verifications,
 };
 use futures_util::future::try_join_all;
-use model::{Course, Courses as _, Decision, Outcome, StoredEvent};
+use model::{Course, Courses as _, Decision, Origin, Outcome, StoredEvent};
 use runtime::DynamoCourses;
 use serde::Deserialize;
 
@@ -115,6 +115,10 @@ impl Reader {
     async fn read_one(&self, provider: &str, subject: &str) -> anyhow::Result<Found> {
         let mut stored = Vec::new();
         for item in self.events.of_subject(subject).await? {
+            // The load announces wallets' codes, too.
+            if item.origin() != Origin::Callback {
+                continue;
+            }
             let is_whole = item.parts.is_none() || self.events.find(&item.id, Some(subject)).await.is_ok();
             stored.push(Stored { event: ExpectedEvent::from(&item), item, is_whole });
         }
