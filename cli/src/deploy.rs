@@ -143,7 +143,7 @@ pub(crate) async fn deploy(
     let issuers = json!([{ "issuer": wallet.issuer, "jwks_url": wallet.jwks_url, "algorithms": ["ES256", "EdDSA"] }]);
     let mut all = BTreeMap::from([
         ("Architecture", architecture().to_owned()),
-        // Whoever calls, the emulator's gateway says that it is this machine.
+        // The emulator's gateway reports this machine as every caller's address.
         ("JumioNetworks", "127.0.0.1".to_owned()),
         ("WalletIssuers", issuers.to_string()),
         // ministack 1.5.33 does not know AWS::Logs::QueryDefinition.
@@ -270,7 +270,7 @@ pub(crate) async fn publish_keys(jwks: &Value, endpoint_url: &str) -> anyhow::Re
     Ok(url)
 }
 
-/// Gives each provider the secret that the samples in events/ bear, and its stand-in's credentials.
+/// Stores each provider's secret as the samples in events/ present it, and its stand-in's credentials.
 pub(crate) async fn seed_secrets(resources: &Resources, connections: &Connections) -> anyhow::Result<()> {
     for (name, id) in resources.secrets() {
         connections

@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
-    io::{BufRead as _, IsTerminal as _},
     process::ExitCode,
 };
 
@@ -87,7 +86,7 @@ impl Erase {
         }
         let is_known = !found.items.is_empty() || !found.rows.is_empty() || known.is_some();
         if !self.yes {
-            confirm(&format!("{} {}", found.text(), "This cannot be undone."))?;
+            terminal::confirm(&format!("{} This cannot be undone.\nTo look first, use --dry-run.", found.text()))?;
         }
         // From here on, since Ctrl-C is an answer to the question.
         let interrupt = Interrupt::listen();
@@ -176,21 +175,6 @@ impl Erase {
             return Ok(INTERRUPTED.into());
         }
         Ok(if queued.unreadable == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-    }
-}
-
-/// Asks whether to go on.
-fn confirm(warning: &str) -> anyhow::Result<()> {
-    let input = std::io::stdin();
-    if !input.is_terminal() {
-        bail!("{warning}\nSee it with --dry-run. If you mean it, add --yes");
-    }
-    eprint!("{warning}\nGo on? [y/N] ");
-    let mut line = String::new();
-    input.lock().read_line(&mut line).context("failed to read the answer")?;
-    match line.trim() {
-        "y" | "Y" | "yes" => Ok(()),
-        _ => bail!("nothing was erased"),
     }
 }
 
@@ -491,14 +475,14 @@ impl<'a> Work<'a> {
         let mut queued = Queued::default();
         for url in self.spill_queues() {
             let mut held = Held::new(self.connections, url);
-            let received = receive_all(&mut held, interrupt).await;
+            let received = held.receive_all(interrupt).await;
             held.release().await?;
             let (of_verification, unreadable) = self.spilled_of(received?, ids);
             queued.spilled += of_verification.len();
             queued.unreadable += unreadable;
         }
         let mut held = Held::new(self.connections, &self.stack.delivery_dead_letters_url);
-        let received = receive_all(&mut held, interrupt).await;
+        let received = held.receive_all(interrupt).await;
         held.release().await?;
         queued.deliveries = received?.iter().filter(|message| self.is_delivery_of_it(message)).count();
         Ok(queued)
@@ -527,7 +511,7 @@ impl<'a> Work<'a> {
         interrupt: &Interrupt,
         queued: &mut Queued,
     ) -> anyhow::Result<()> {
-        let received = receive_all(held, interrupt).await?;
+        let received = held.receive_all(interrupt).await?;
         let (of_verification, unreadable) = self.spilled_of(received, ids);
         queued.unreadable += unreadable;
         for (message, spilled) in of_verification {
@@ -541,7 +525,7 @@ impl<'a> Work<'a> {
 
     async fn erase_deliveries(&self, held: &mut Held, interrupt: &Interrupt) -> anyhow::Result<usize> {
         let mut erased = 0;
-        for message in receive_all(held, interrupt).await? {
+        for message in held.receive_all(interrupt).await? {
             if self.is_delivery_of_it(&message) {
                 held.delete(&message).await?;
                 erased += 1;
@@ -596,19 +580,6 @@ impl<'a> Work<'a> {
         .map(|(place, until)| Remains { place, until })
         .into()
     }
-}
-
-/// Receives all that is in a queue, each message once.
-async fn receive_all(held: &mut Held, interrupt: &Interrupt) -> anyhow::Result<Vec<SqsMessage>> {
-    let mut received = Vec::new();
-    while !interrupt.came() {
-        let messages = held.receive().await?;
-        if messages.is_empty() {
-            break;
-        }
-        received.extend(messages);
-    }
-    Ok(received)
 }
 
 #[cfg(test)]

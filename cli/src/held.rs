@@ -16,6 +16,7 @@ use tokio::{
 
 use crate::{
     stack::Connections,
+    step::Interrupt,
     tail::{delete, receive},
 };
 
@@ -84,6 +85,22 @@ impl Held {
             self.seen.insert(id.to_owned())
         });
         Ok(messages)
+    }
+
+    /// Receives and holds every message of the queue, until it is empty or Ctrl-C was pressed.
+    ///
+    /// # Errors
+    /// As [`receive`](Self::receive).
+    pub(crate) async fn receive_all(&mut self, interrupt: &Interrupt) -> anyhow::Result<Vec<SqsMessage>> {
+        let mut received = Vec::new();
+        while !interrupt.came() {
+            let messages = self.receive().await?;
+            if messages.is_empty() {
+                break;
+            }
+            received.extend(messages);
+        }
+        Ok(received)
     }
 
     /// Deletes a message that is held.

@@ -4,12 +4,7 @@ mod made;
 mod probe;
 mod report;
 
-use std::{
-    cell::RefCell,
-    io::{BufRead as _, IsTerminal as _},
-    process::ExitCode,
-    time::Duration,
-};
+use std::{cell::RefCell, process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, anyhow, bail};
 use clap::Args;
@@ -91,7 +86,7 @@ impl Prove {
         let plays = self.plays(&stack)?;
         let prefix = prefix()?;
         if !is_local && !self.yes {
-            confirm(&self.warning(&stack, &plays, &prefix))?;
+            terminal::confirm(&self.warning(&stack, &plays, &prefix))?;
         }
         eprintln!("The verifications of this run begin with {prefix}");
 
@@ -211,21 +206,6 @@ fn prefix() -> anyhow::Result<String> {
     let mut bits = [0; 4];
     aws_lc_rs::rand::fill(&mut bits).map_err(|_| anyhow!("failed to get random bits"))?;
     Ok(format!("prove-{:08x}-", u32::from_be_bytes(bits)))
-}
-
-/// Asks whether to go on.
-fn confirm(warning: &str) -> anyhow::Result<()> {
-    let input = std::io::stdin();
-    if !input.is_terminal() {
-        bail!("{warning}\nIf you mean it, add --yes");
-    }
-    eprint!("{warning}\nGo on? [y/N] ");
-    let mut line = String::new();
-    input.lock().read_line(&mut line).context("failed to read the answer")?;
-    match line.trim() {
-        "y" | "Y" | "yes" => Ok(()),
-        _ => bail!("nothing was sent"),
-    }
 }
 
 #[cfg(test)]

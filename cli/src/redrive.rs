@@ -264,7 +264,7 @@ impl Work<'_> {
             terminal::print(&format!("{}: about {count}", self.queue.name()));
         }
         let mut held = Held::new(self.connections, url);
-        let seen = receive_all(&mut held, interrupt).await;
+        let seen = held.receive_all(interrupt).await;
         // Given back first: printing may end this command, if nobody reads on.
         let released = held.release().await;
         let seen = seen?;
@@ -481,19 +481,6 @@ fn sent_at(message: &SqsMessage) -> Option<Timestamp> {
 /// How often a message was received, this time included.
 fn received(message: &SqsMessage) -> Option<u32> {
     message.attributes()?.get(&MessageSystemAttributeName::ApproximateReceiveCount)?.parse().ok()
-}
-
-/// Receives all that is in the queue, each message once.
-async fn receive_all(held: &mut Held, interrupt: &Interrupt) -> anyhow::Result<Vec<SqsMessage>> {
-    let mut seen = Vec::new();
-    while !interrupt.came() {
-        let messages = held.receive().await?;
-        if messages.is_empty() {
-            break;
-        }
-        seen.extend(messages);
-    }
-    Ok(seen)
 }
 
 /// How many empty pages in a row are the end of what a shard has now. There are some in the middle.

@@ -348,6 +348,22 @@ impl Sample {
         }
     }
 
+    /// The sample with another code and another announced state, in its body and in its announcement. Not if it has no announcement.
+    #[must_use]
+    pub(crate) fn announced_as(self, name: &str) -> Self {
+        let code = format!("code-of-{name}");
+        let mut sample = self.with_code(&code);
+        let Some(announcement) = sample.wallet.as_mut().and_then(|wallet| wallet.announce.as_mut()) else {
+            return sample;
+        };
+        let Some(state) = announcement.state.as_mut() else { return sample };
+        let own_state = std::mem::replace(state, name.to_owned());
+        match sample.body_text() {
+            Some(body) => sample.with_body(body.replace(&own_state, name)),
+            None => sample,
+        }
+    }
+
     /// Whether the body is a JSON object.
     #[must_use]
     pub fn is_json(&self) -> bool {

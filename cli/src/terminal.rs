@@ -5,9 +5,10 @@
 use std::{
     borrow::Cow,
     fmt::Write as _,
-    io::{self, Write as _},
+    io::{self, BufRead as _, IsTerminal as _, Write as _},
 };
 
+use anyhow::{Context as _, bail};
 use console::Style;
 use serde::Serialize;
 
@@ -30,6 +31,24 @@ pub(crate) fn try_print(line: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "{}", harmless(line))?;
     out.flush()
+}
+
+/// Asks whether to go on, on a terminal.
+///
+/// # Errors
+/// If the answer is not yes, or if nobody can be asked: `--yes` is the way to go on then.
+pub(crate) fn confirm(warning: &str) -> anyhow::Result<()> {
+    let input = io::stdin();
+    if !input.is_terminal() {
+        bail!("{warning}\nTo go on without being asked, add --yes");
+    }
+    eprint!("{warning}\nGo on? [y/N] ");
+    let mut line = String::new();
+    input.lock().read_line(&mut line).context("failed to read the answer")?;
+    match line.trim() {
+        "y" | "Y" | "yes" => Ok(()),
+        _ => bail!("stopped, nothing was changed"),
+    }
 }
 
 /// A line of columns, two spaces apart, some of them coloured. What others wrote in them is escaped.

@@ -1,6 +1,6 @@
 //! DynamoDB inside the test's process, with tables like template.yaml's.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use aws_config::{BehaviorVersion, Region, retry::RetryConfig};
 use aws_sdk_dynamodb::{
@@ -11,11 +11,12 @@ use aws_sdk_dynamodb::{
         ProjectionType, ScalarAttributeType, StreamSpecification, StreamViewType,
     },
 };
-use model::{Retention, StoredEvent};
+use model::{CourseKey, DueRule, Message, MessageDetail, Retention, StoredEvent, Timestamp};
+use publisher::Publisher;
 use runtime::{DynamoCourses, DynamoErasures, DynamoExpectations, DynamoStore};
 use tokio::net::TcpListener;
 
-use crate::Proxy;
+use crate::{Nowhere, Proxy};
 
 /// An empty events table, behind a proxy.
 #[derive(Debug)]
@@ -98,6 +99,33 @@ impl Database {
         let scan = scan.filter_expression("attribute_exists(kind)").into_paginator().items();
         let items: Vec<_> = scan.send().try_collect().await.unwrap();
         serde_dynamo::from_items(items).unwrap()
+    }
+
+    /// Records that a verdict is due.
+    pub async fn announce(&self, key: &CourseKey, at: Timestamp, due_at: Timestamp) {
+        let event = StoredEvent::announced(key, at, Some(due_at), Retention::default());
+        self.store().put_event(event).await.unwrap();
+    }
+
+    /// Lets the publisher decide about every stored event, in the order of receipt, and returns what it publishes: the
+    /// same each time, and more after more events.
+    pub async fn published(&self, due: BTreeMap<String, DueRule>, now: Timestamp) -> Vec<Message> {
+        let publisher = Publisher {
+            courses: self.courses(),
+            verifications: Nowhere,
+            deliveries: Nowhere,
+            quarantine: Nowhere,
+            detail: MessageDetail::Reference,
+            due,
+        };
+        let mut events = self.events().await;
+        events.sort_by_key(|event| (event.received_at, event.replaces.is_some()));
+        let mut messages = Vec::new();
+        for event in &events {
+            let published = publisher.decide(&[event], now).await.remove(0).unwrap();
+            messages.extend(published.map(|published| Message::new(event, &published, publisher.detail)));
+        }
+        messages
     }
 }
 

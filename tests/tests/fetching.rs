@@ -10,10 +10,9 @@ use std::{
 use jiff::SignedDuration;
 use jumio::fetch::{JumioCredentials, JumioFetcher};
 use model::{
-    Assurance, CourseKey, Courses as _, DueRule, Dues as _, Message, MessageDetail, NoReply, Outcome, Pause,
-    Pauses as _, Question, Reply, Retention, StoredEvent, Timestamp, Web,
+    Assurance, CourseKey, Courses as _, DueRule, Dues as _, Message, NoReply, Outcome, Pause, Pauses as _, Question,
+    Reply, Retention, Timestamp, Web,
 };
-use publisher::Publisher;
 use reconciler::{
     Reconciler,
     asked::Asked,
@@ -21,7 +20,7 @@ use reconciler::{
 };
 use runtime::{Cached, CredentialVault, DynamoCourses, DynamoPauses, DynamoStore};
 use serde_json::{Value, json};
-use tests::{Database, Fault, Nowhere, answer, local_time, samples};
+use tests::{Database, Fault, answer, local_time, samples};
 use wallet_verification::issuers::TrustedIssuers;
 
 const SUBJECT: &str = "00000000-0000-4000-8000-000000000001";
@@ -98,35 +97,15 @@ impl World {
         reconciler.reconcile(|| now, now + SignedDuration::from_secs(45)).await;
     }
 
-    /// Lets the publisher decide about all that was recorded, and returns the messages.
+    /// What the publisher publishes of all that was recorded.
     async fn messages(&self, now: Timestamp) -> Vec<Message> {
         let rule = DueRule { after: Some(SignedDuration::from_hours(1)), can_be_asked: true };
-        let publisher = Publisher {
-            courses: self.database.courses(),
-            verifications: Nowhere,
-            deliveries: Nowhere,
-            quarantine: Nowhere,
-            detail: MessageDetail::Reference,
-            due: [("jumio".to_owned(), rule)].into(),
-        };
-        let mut events = self.database.events().await;
-        events.sort_by_key(|event| event.received_at);
-        let mut messages = Vec::new();
-        for event in &events {
-            let published = publisher.decide(&[event], now).await.remove(0).unwrap();
-            messages.extend(published.map(|published| Message::new(event, &published, publisher.detail)));
-        }
-        messages
+        self.database.published([("jumio".to_owned(), rule)].into(), now).await
     }
 
     async fn said(&self, now: Timestamp) -> Vec<(String, Outcome)> {
         let messages = self.messages(now).await;
         messages.iter().map(|message| (message.kind().to_owned(), message.outcome)).collect()
-    }
-
-    async fn announce(&self, key: &CourseKey, at: Timestamp, due_at: Timestamp) {
-        let event = StoredEvent::announced(key, at, Some(due_at), Retention::default());
-        self.database.store().put_event(event).await.unwrap();
     }
 
     /// Jumio calls back with this form.
@@ -162,7 +141,7 @@ fn netverify(status: &str) -> String {
 async fn a_verdict_that_never_came_is_fetched_once_and_its_late_callback_is_a_repeat() {
     let world = World::start().await;
     let key = track("netverify-id");
-    world.announce(&key, after(0), after(60)).await;
+    world.database.announce(&key, after(0), after(60)).await;
     assert_eq!(world.said(after(1)).await, []);
     world.jumio.finishes("APPROVED_VERIFIED");
     // Not before its time, and then once, however many run.
@@ -192,7 +171,7 @@ async fn a_verdict_that_never_came_is_fetched_once_and_its_late_callback_is_a_re
 async fn a_callback_that_says_otherwise_after_a_fetched_verdict_is_told_and_confirmed() {
     let world = World::start().await;
     let key = track("netverify-id");
-    world.announce(&key, after(0), after(0)).await;
+    world.database.announce(&key, after(0), after(0)).await;
     world.messages(after(0)).await;
     world.jumio.finishes("APPROVED_VERIFIED");
     world.reconcile(after(40)).await;
@@ -214,7 +193,7 @@ async fn a_callback_that_says_otherwise_after_a_fetched_verdict_is_told_and_conf
 async fn a_document_that_came_in_is_awaited_no_longer_though_it_is_no_verdict() {
     let world = World::start().await;
     let key = track("document-verification");
-    world.announce(&key, after(0), after(0)).await;
+    world.database.announce(&key, after(0), after(0)).await;
     world.messages(after(0)).await;
     world.jumio.finishes("EXTRACTED");
     world.reconcile(after(60)).await;
@@ -238,7 +217,7 @@ async fn an_answer_that_cannot_be_used_is_no_event() {
         (500, json!({})),
     ] {
         let world = World::start().await;
-        world.announce(&track("netverify-id"), after(0), after(0)).await;
+        world.database.announce(&track("netverify-id"), after(0), after(0)).await;
         world.messages(after(0)).await;
         world.jumio.answers("/status", status, answer);
         world.reconcile(after(40)).await;
@@ -254,7 +233,7 @@ async fn an_answer_that_cannot_be_used_is_no_event() {
 #[tokio::test]
 async fn a_pause_is_an_item_that_the_next_process_reads_and_that_expires() {
     let world = World::start().await;
-    world.announce(&track("netverify-id"), after(0), after(0)).await;
+    world.database.announce(&track("netverify-id"), after(0), after(0)).await;
     world.messages(after(0)).await;
     world.jumio.answers("/status", 401, json!({}));
     world.reconcile(after(40)).await;
@@ -277,7 +256,7 @@ async fn a_pause_is_an_item_that_the_next_process_reads_and_that_expires() {
 #[tokio::test]
 async fn without_the_pauses_a_verdict_is_fetched_all_the_same() {
     let world = World::start().await;
-    world.announce(&track("netverify-id"), after(0), after(0)).await;
+    world.database.announce(&track("netverify-id"), after(0), after(0)).await;
     world.messages(after(0)).await;
     world.jumio.finishes("APPROVED_VERIFIED");
     // The reads of a row and of the pause: the first one is the row's.

@@ -221,17 +221,6 @@ impl Stack {
         if properties["VpcConfig"].is_object() {
             call(&OF_NETWORKS, "*");
         }
-        if properties["VpcConfig"].is_object() {
-            let actions = [
-                "ec2:AssignPrivateIpAddresses",
-                "ec2:CreateNetworkInterface",
-                "ec2:DeleteNetworkInterface",
-                "ec2:DescribeNetworkInterfaces",
-                "ec2:DescribeSubnets",
-                "ec2:UnassignPrivateIpAddresses",
-            ];
-            call(&actions, "*");
-        }
         for mapping in self.of_type("AWS::Lambda::EventSourceMapping").map(|mapping| &mapping["Properties"]) {
             if mapping["FunctionName"] != function["Ref"] {
                 continue;

@@ -9,17 +9,16 @@ use std::{
 
 use jiff::SignedDuration;
 use model::{
-    Course, CourseKey, Courses as _, Due, DueRule, Dues as _, Message, MessageDetail, Origin, Outcome, Retention,
-    StoredEvent, Timestamp,
+    Course, CourseKey, Courses as _, Due, DueRule, Dues as _, Message, Origin, Outcome, Retention, StoredEvent,
+    Timestamp,
 };
-use publisher::Publisher;
 use reconciler::{
     Reconciler,
     sources::{Fetchers, Sources},
 };
 use runtime::{Cached, DynamoCourses, DynamoStore, Error, LookUp};
 use serde_json::{Value, json};
-use tests::{Database, Fault, ISSUER, Nowhere, VERIFICATION_CODE, answer_with, local_time, samples};
+use tests::{Database, Fault, ISSUER, VERIFICATION_CODE, answer_with, local_time, samples};
 use wallet_verification::{
     issuers::{PinnedIssuer, TrustedIssuers, verify_again},
     keys::KeySet,
@@ -82,36 +81,17 @@ impl World {
         self.reconciler().reconcile(|| now, now + SignedDuration::from_secs(45)).await;
     }
 
-    /// Lets the publisher decide about all that was recorded, and returns the messages.
+    /// What the publisher publishes of all that was recorded.
     async fn messages(&self, now: Timestamp) -> Vec<Message> {
         let rule = DueRule { after: Some(SignedDuration::from_hours(1)), can_be_asked: false };
-        let publisher = Publisher {
-            courses: self.database.courses(),
-            verifications: Nowhere,
-            deliveries: Nowhere,
-            quarantine: Nowhere,
-            detail: MessageDetail::Reference,
-            due: ["jumio", "signicat", "wallet"].map(|name| (name.to_owned(), rule)).into(),
-        };
-        let mut events = self.database.events().await;
-        events.sort_by_key(|event| (event.received_at, event.replaces.is_some()));
-        let mut messages = Vec::new();
-        for event in &events {
-            let published = publisher.decide(&[event], now).await.remove(0).unwrap();
-            messages.extend(published.map(|published| Message::new(event, &published, publisher.detail)));
-        }
-        messages
+        let due = ["jumio", "signicat", "wallet"].map(|name| (name.to_owned(), rule));
+        self.database.published(due.into(), now).await
     }
 
     /// What was said, and about which kind.
     async fn said(&self, now: Timestamp) -> Vec<(String, Outcome)> {
         let messages = self.messages(now).await;
         messages.iter().map(|message| (message.kind().to_owned(), message.outcome)).collect()
-    }
-
-    async fn announce(&self, key: &CourseKey, at: Timestamp, due_at: Timestamp) {
-        let event = StoredEvent::announced(key, at, Some(due_at), Retention::default());
-        self.database.store().put_event(event).await.unwrap();
     }
 
     /// Whether a track is looked after, as its row says.
@@ -223,7 +203,7 @@ async fn a_token_that_stays_untrusted_is_checked_for_a_day_and_then_stays_a_revi
 async fn an_announced_verdict_that_does_not_come_is_reported_each_day_for_a_month() {
     let world = World::start().await;
     let key = track("jumio", "00000000-0000-4000-8000-000000000001", "netverify-id");
-    world.announce(&key, local_time(), after(600)).await;
+    world.database.announce(&key, local_time(), after(600)).await;
     assert_eq!(world.said(local_time()).await, []);
     world.reconcile(after(599)).await;
     assert_eq!(world.said(after(599)).await, []);
@@ -273,7 +253,7 @@ async fn several_reconcilers_at_once_report_once() {
     let world = World::start().await;
     let keys: Vec<_> = (0..40).map(|n| track("jumio", &format!("subject-{n}"), "netverify-id")).collect();
     for key in &keys {
-        world.announce(key, local_time(), after(60)).await;
+        world.database.announce(key, local_time(), after(60)).await;
     }
     world.messages(local_time()).await;
     let runs = (0..3).map(|_| world.reconcile(after(61)));
@@ -299,7 +279,7 @@ async fn whatever_call_fails_a_missing_verdict_is_reported_once_and_soon() {
     let try_one = async |(operation, fault, call): (&'static str, Fault, usize)| {
         let world = World::start().await;
         let key = track("jumio", "subject", "netverify-id");
-        world.announce(&key, local_time(), after(60)).await;
+        world.database.announce(&key, local_time(), after(60)).await;
         world.messages(local_time()).await;
         // As often as the client tries.
         world.database.proxy.inject(&[operation], call..call + 3, fault);

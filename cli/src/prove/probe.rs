@@ -210,12 +210,8 @@ impl<'a> Probe<'a> {
 
     /// Sends what has to be refused. Returns what is wrong, if anything.
     async fn refusal(&mut self, sample: &Sample) -> anyhow::Result<Result<(), String>> {
-        let mut sample = sample.clone();
-        if sample.announcement().is_some() {
-            // One that nobody else announces, so that it can be deleted.
-            let code = format!("{}{}", self.prefix, sample.name().replace('/', "-"));
-            sample = sample.with_code(&code);
-        }
+        // Nothing else is announced like this, so it can be deleted afterwards.
+        let sample = sample.clone().announced_as(&format!("{}{}", self.prefix, sample.name().replace('/', "-")));
         let sample = self.announced_and_signed(sample).await?;
         let answer = sample.send(&self.http, self.stack, &self.secrets).await?;
         Ok(match unexpected(&sample, &answer) {

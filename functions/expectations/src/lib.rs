@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use futures_util::future::try_join_all;
 use model::{
-    Announced, Announcement, CourseKey, Details, Expectations, Request, Retention, StoreError, StoredEvent, Subject,
+    Announced, Announcement, CourseKey, Details, Events, Expectations, Request, Retention, StoredEvent, Subject,
     Timestamp, Track, is_plain_reference,
 };
 use runtime::{Error, GatewayRequest, GatewayResponse, come_again, respond};
@@ -29,21 +29,6 @@ pub struct Announcements<E, S> {
     pub providers: Vec<String>,
     /// How long events are kept.
     pub retention: Retention,
-}
-
-/// Records events.
-pub trait Events {
-    /// Keeps an event unless it is there already.
-    ///
-    /// # Errors
-    /// If the store refuses or does not answer in time.
-    fn record(&self, event: StoredEvent) -> impl Future<Output = Result<(), StoreError>> + Send;
-}
-
-impl Events for runtime::DynamoStore {
-    async fn record(&self, event: StoredEvent) -> Result<(), StoreError> {
-        self.put_event(event).await.map(|_| ())
-    }
 }
 
 /// What becomes of an announcement.
@@ -204,34 +189,18 @@ fn unavailable(error: &dyn std::error::Error) -> GatewayResponse {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
-
-    use model::{Expectation, MemoryExpectations, Origin};
+    use model::{Expectation, MemoryExpectations, MemoryStore, Origin};
     use serde_json::Value;
 
     use super::*;
 
-    /// What was recorded: each event once.
-    #[derive(Default)]
-    struct Recorded(Mutex<Vec<StoredEvent>>);
-
-    impl Events for Recorded {
-        async fn record(&self, event: StoredEvent) -> Result<(), StoreError> {
-            let mut recorded = self.0.lock().unwrap();
-            if recorded.iter().all(|other| other.id != event.id) {
-                recorded.push(event);
-            }
-            Ok(())
-        }
-    }
-
-    type World = Announcements<MemoryExpectations, Recorded>;
+    type World = Announcements<MemoryExpectations, MemoryStore>;
 
     fn world() -> World {
         let providers = ["jumio", "verifyvasp", "wallet"].map(str::to_owned).to_vec();
         Announcements {
             expectations: MemoryExpectations::default(),
-            events: Recorded::default(),
+            events: MemoryStore::default(),
             providers,
             retention: Retention::default(),
         }
@@ -239,7 +208,8 @@ mod tests {
 
     /// The recorded announcements: the track's name, when it was announced, and when it is due, in seconds.
     fn recorded(world: &World) -> Vec<(String, i64, Option<i64>)> {
-        let events = world.events.0.lock().unwrap();
+        let mut events = world.events.events();
+        events.sort_by(|a, b| (a.received_at, &a.track).cmp(&(b.received_at, &b.track)));
         assert!(
             events.iter().all(|event| event.origin() == Origin::Announced && event.outcome == model::Outcome::None)
         );
@@ -451,7 +421,7 @@ mod tests {
             assert_eq!(announce_of(&world, "signicat", &body, at(1)).0, status, "{body}");
         }
         assert_eq!(announce_of(&world, "jumio", &whole, at(1)).0, 400);
-        let events = world.events.0.lock().unwrap();
+        let events = world.events.events();
         let [event] = events.as_slice() else { panic!("{events:?}") };
         assert_eq!(serde_json::to_value(&event.details).unwrap(), json!({ "dossier_id": "d-1" }));
     }

@@ -101,41 +101,19 @@ fn read(subject: Subject, answer: &[u8]) -> Result<Option<Parsed>, Unrecognized>
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
-
     use jiff::SignedDuration;
     use model::{
-        Assurance, Course, NoReply, Provider as _, Reply, Request, Retention, SecretPair, StoredEvent, Verified,
-        fetched, receive,
+        Assurance, Course, MemoryWeb, Provider as _, Request, Retention, SecretPair, StoredEvent, Verified, fetched,
+        receive,
     };
 
     use super::*;
-
-    /// Answers every question with this, and keeps the questions.
-    struct Canned {
-        reply: Option<Reply>,
-        asked: Mutex<Vec<Question>>,
-    }
-
-    impl Canned {
-        fn new(status: u16, body: &str) -> Self {
-            let reply = Reply { status, retry_after: None, body: body.to_owned().into() };
-            Self { reply: Some(reply), asked: Mutex::default() }
-        }
-    }
-
-    impl Web for Canned {
-        async fn ask(&self, question: Question) -> Result<Reply, NoReply> {
-            self.asked.lock().unwrap().push(question);
-            self.reply.clone().ok_or_else(|| NoReply("too late".into()))
-        }
-    }
 
     fn key(subject: &str) -> CourseKey {
         CourseKey { provider: "identomat".to_owned(), subject: subject.to_owned(), track: "session-change".to_owned() }
     }
 
-    fn fetch_with(web: &Canned, subject: &str) -> Found {
+    fn fetch_with(web: &MemoryWeb, subject: &str) -> Found {
         let fetcher = IdentomatFetcher::new("https://widget.example.com/");
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let (key, credentials) = (key(subject), IdentomatCredentials { company_key: "example-key&+".to_owned() });
@@ -143,14 +121,14 @@ mod tests {
     }
 
     fn fetch(status: u16, body: &str) -> Found {
-        fetch_with(&Canned::new(status, body), "session-1")
+        fetch_with(&MemoryWeb::new(status, body), "session-1")
     }
 
     #[test]
     fn the_key_and_the_session_are_in_the_body_and_not_in_the_address() {
-        let web = Canned::new(200, r#"{"result":"in_progress"}"#);
+        let web = MemoryWeb::new(200, r#"{"result":"in_progress"}"#);
         assert!(matches!(fetch_with(&web, "session-1"), Found::NotYet));
-        let asked = web.asked.into_inner().unwrap();
+        let asked = web.asked();
         let [question] = asked.as_slice() else { panic!("one question") };
         assert_eq!(
             (question.method, question.url.as_str()),
@@ -168,10 +146,10 @@ mod tests {
         assert!(!fetcher.fetches(&CourseKey { provider: "jumio".to_owned(), ..key("session-1") }));
         for subject in ["", "session 1", "s&company_key=other", "../delete/", "s%00", "s\r\n", "sé", &"s".repeat(129)]
         {
-            let web = Canned::new(200, r#"{"result":"approved"}"#);
+            let web = MemoryWeb::new(200, r#"{"result":"approved"}"#);
             let found = fetch_with(&web, subject);
             assert!(matches!(found, Found::Unavailable(Found::NO_REFERENCE, None)), "{subject}: {found:?}");
-            assert!(web.asked.into_inner().unwrap().is_empty(), "{subject}");
+            assert!(web.asked().is_empty(), "{subject}");
         }
     }
 
@@ -275,7 +253,7 @@ mod tests {
             (500, "server_error"),
             (503, "server_error"),
         ] {
-            let mut web = Canned::new(status, r#"{"result":"approved"}"#);
+            let mut web = MemoryWeb::new(status, r#"{"result":"approved"}"#);
             let pause = SignedDuration::from_secs(120);
             web.reply.as_mut().unwrap().retry_after = Some(pause);
             match fetch_with(&web, "session-1") {
@@ -288,7 +266,7 @@ mod tests {
         for status in [404, 410] {
             assert!(matches!(fetch(status, r#"{"result":"approved"}"#), Found::Unknown), "{status}");
         }
-        let silent = Canned { reply: None, asked: Mutex::default() };
+        let silent = MemoryWeb::silent();
         assert!(matches!(fetch_with(&silent, "session-1"), Found::Unavailable(Found::NO_REPLY, None)));
     }
 

@@ -1,7 +1,7 @@
 //! The callbacks of Identomat (`POST /callbacks/identomat`): results of sessions, statuses of video calls, and passwords and links that
 //! the company has to send to its customers itself.
 //!
-//! Follows Identomat's document "Callbacks"; `fetch.rs` follows its API reference. Each callback bears the company's `callbackApiKey` in its body. It has neither an id nor a
+//! Follows Identomat's document "Callbacks"; `fetch.rs` follows its API reference. Each callback has the company's `callbackApiKey` in its body. It has neither an id nor a
 //! time; Identomat publishes neither how long it waits nor whether it comes again.
 //!
 //! Identomat does not publish the field names of its e-mail deliveries, so a password can come under any name. How long a

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 use model::{
-    Course, CourseKey, Fetcher, Found, Origin, Pace, Pause, Pauses, Provider as _, Retention, StoredEvent, Timestamp,
-    Web, fetched,
+    Course, CourseKey, Events, Fetcher, Found, Origin, Pace, Pause, Pauses, Provider as _, Retention, StoredEvent,
+    Timestamp, Web, fetched,
 };
 use runtime::{Aws, Cached, CredentialVault, DynamoPauses, Error, Hidden, Https, LookUp, Questions, chain, telemetry};
 use tokio::sync::Mutex;
 use tracing::{info, warn};
 
-use crate::{Answer, Events};
+use crate::Answer;
 
 /// A provider that can be asked.
 pub struct Asked<F: Fetcher, W = Questions, P = DynamoPauses, L: LookUp = CredentialVault<<F as Fetcher>::Credentials>>

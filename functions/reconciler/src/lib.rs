@@ -13,8 +13,10 @@ pub mod sources;
 
 use futures_util::future::join_all;
 use jiff::SignedDuration;
-use model::{Course, CourseKey, Due, Dues, Identity, Next, Retention, Schedule, StoreError, StoredEvent, Timestamp};
-use runtime::{DynamoStore, chain, telemetry};
+use model::{
+    Course, CourseKey, Due, Dues, Events, Identity, Next, Retention, Schedule, StoreError, StoredEvent, Timestamp,
+};
+use runtime::{chain, telemetry};
 use tracing::{info, warn};
 
 /// Looks after what is due.
@@ -28,31 +30,6 @@ pub struct Reconciler<D, E, S> {
     pub source: S,
     /// How long events are kept.
     pub retention: Retention,
-}
-
-/// The events table, as far as this needs it.
-pub trait Events: Send + Sync {
-    /// Keeps an event unless it is there already.
-    ///
-    /// # Errors
-    /// If the store refuses or does not answer in time.
-    fn record(&self, event: StoredEvent) -> impl Future<Output = Result<(), StoreError>> + Send;
-
-    /// The event with this subject and id, with its whole body.
-    ///
-    /// # Errors
-    /// If the store refuses or does not answer in time.
-    fn find(&self, subject: &str, id: &str) -> impl Future<Output = Result<Option<StoredEvent>, StoreError>> + Send;
-}
-
-impl Events for DynamoStore {
-    async fn record(&self, event: StoredEvent) -> Result<(), StoreError> {
-        self.put_event(event).await.map(|_| ())
-    }
-
-    async fn find(&self, subject: &str, id: &str) -> Result<Option<StoredEvent>, StoreError> {
-        Self::find(self, subject, id).await
-    }
 }
 
 /// What a source says about a verdict.

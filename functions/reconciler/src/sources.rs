@@ -5,7 +5,7 @@ use std::sync::Arc;
 use identomat::fetch::IdentomatFetcher;
 use jiff::SignedDuration;
 use jumio::fetch::JumioFetcher;
-use model::{Course, CourseKey, Fetcher, Pauses, Retention, Schedule, Timestamp, Web};
+use model::{Course, CourseKey, Events, Fetcher, Pauses, Retention, Schedule, Timestamp, Web};
 use runtime::{Aws, DynamoPauses, Error, LookUp, Questions, chain};
 use signicat::fetch::SignicatFetcher;
 use tracing::warn;
@@ -15,7 +15,7 @@ use wallet_verification::{
     keys::{JwksUrl, KeySet},
 };
 
-use crate::{Answer, Events, Source, asked::Asked};
+use crate::{Answer, Source, asked::Asked};
 
 /// All sources of this deployment.
 #[derive(Debug)]

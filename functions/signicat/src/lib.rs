@@ -44,7 +44,7 @@ impl<S: SecretSource> Provider for Signicat<S> {
     }
 }
 
-/// What this status of this process means, whoever says it: a notification, or Signicat when it is asked.
+/// Returns what this status of this process means, in a notification or in Signicat's answer to a question.
 fn process_status(
     dossier_id: Option<String>,
     process_id: Option<String>,

@@ -92,55 +92,33 @@ fn is_not_found(error: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
-
     use jiff::SignedDuration;
     use model::{
-        Assurance, Course, MemoryStore, NoReply, Outcome, Reply, Request, Retention, SecretPair, StoredEvent, fetched,
+        Assurance, Course, MemoryStore, MemoryWeb, Outcome, Request, Retention, SecretPair, StoredEvent, fetched,
         receive,
     };
 
     use super::*;
 
-    /// Answers every question with this, and keeps the questions.
-    struct Canned {
-        reply: Option<Reply>,
-        asked: Mutex<Vec<Question>>,
-    }
-
-    impl Canned {
-        fn new(status: u16, body: &str) -> Self {
-            let reply = Reply { status, retry_after: None, body: body.to_owned().into() };
-            Self { reply: Some(reply), asked: Mutex::default() }
-        }
-    }
-
-    impl Web for Canned {
-        async fn ask(&self, question: Question) -> Result<Reply, NoReply> {
-            self.asked.lock().unwrap().push(question);
-            self.reply.clone().ok_or_else(|| NoReply("too late".into()))
-        }
-    }
-
     fn key(subject: &str) -> CourseKey {
         CourseKey { provider: "verifyvasp".to_owned(), subject: subject.to_owned(), track: "verification".to_owned() }
     }
 
-    fn fetch_with(web: &Canned, subject: &str) -> Found {
+    fn fetch_with(web: &MemoryWeb, subject: &str) -> Found {
         let fetcher = VerifyVaspFetcher::new("http://enclave.example.com:3000/");
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(fetcher.fetch(&key(subject), None, &NoCredentials {}, web, Timestamp::UNIX_EPOCH))
     }
 
     fn fetch(status: u16, body: &str) -> Found {
-        fetch_with(&Canned::new(status, body), "uuid-1")
+        fetch_with(&MemoryWeb::new(status, body), "uuid-1")
     }
 
     #[test]
     fn the_verification_is_in_the_address() {
-        let web = Canned::new(200, r#"{"verificationUuid":"uuid-1"}"#);
+        let web = MemoryWeb::new(200, r#"{"verificationUuid":"uuid-1"}"#);
         assert!(matches!(fetch_with(&web, "uuid-1"), Found::NotYet));
-        let asked = web.asked.into_inner().unwrap();
+        let asked = web.asked();
         let [question] = asked.as_slice() else { panic!("one question") };
         let address = "http://enclave.example.com:3000/v1/verifications/uuid-1";
         assert_eq!((question.method, question.url.as_str(), question.body.len()), ("GET", address, 0));
@@ -157,10 +135,10 @@ mod tests {
         let hostile =
             ["", ".", "..", "../tx", "uuid/1", "uuid?1", "uuid#1", "uuid%2f1", "uuid 1", "uuid\r\nx", "@h", "é"];
         for subject in hostile.into_iter().chain([&*"u".repeat(129)]) {
-            let web = Canned::new(200, &format!(r#"{{"verificationUuid":{subject:?},"result":"VERIFIED"}}"#));
+            let web = MemoryWeb::new(200, &format!(r#"{{"verificationUuid":{subject:?},"result":"VERIFIED"}}"#));
             let found = fetch_with(&web, subject);
             assert!(matches!(found, Found::Unavailable(Found::NO_REFERENCE, None)), "{subject}: {found:?}");
-            assert!(web.asked.into_inner().unwrap().is_empty(), "{subject}");
+            assert!(web.asked().is_empty(), "{subject}");
         }
     }
 
@@ -281,7 +259,7 @@ mod tests {
             (500, "server_error"),
             (503, "server_error"),
         ] {
-            let mut web = Canned::new(status, r#"{"verificationUuid":"uuid-1","result":"VERIFIED"}"#);
+            let mut web = MemoryWeb::new(status, r#"{"verificationUuid":"uuid-1","result":"VERIFIED"}"#);
             let pause = SignedDuration::from_secs(120);
             web.reply.as_mut().unwrap().retry_after = Some(pause);
             match fetch_with(&web, "uuid-1") {
@@ -291,7 +269,7 @@ mod tests {
                 found => panic!("{status}: {found:?}"),
             }
         }
-        let silent = Canned { reply: None, asked: Mutex::default() };
+        let silent = MemoryWeb::silent();
         assert!(matches!(fetch_with(&silent, "uuid-1"), Found::Unavailable(Found::NO_REPLY, None)));
     }
 }

@@ -4,6 +4,8 @@
 //! any input: the [`Web`] bounds its size and its time and follows no redirect, and the fetcher reads it as carefully as a
 //! callback.
 
+use std::sync::{Mutex, PoisonError};
+
 use bytes::Bytes;
 use jiff::SignedDuration;
 use serde::{Deserialize, de::DeserializeOwned};
@@ -84,6 +86,42 @@ pub trait Web: Send + Sync {
     /// # Errors
     /// If there is no answer in time, or one that is too large.
     fn ask(&self, question: Question) -> impl Future<Output = Result<Reply, NoReply>> + Send;
+}
+
+/// A [`Web`] in which every question gets the same reply, for tests.
+#[derive(Debug)]
+pub struct MemoryWeb {
+    /// The reply; none if there is no answer.
+    pub reply: Option<Reply>,
+    asked: Mutex<Vec<Question>>,
+}
+
+impl MemoryWeb {
+    /// Every question gets this reply.
+    #[must_use]
+    pub fn new(status: u16, body: &str) -> Self {
+        let reply = Reply { status, retry_after: None, body: body.to_owned().into() };
+        Self { reply: Some(reply), asked: Mutex::default() }
+    }
+
+    /// No question gets a reply.
+    #[must_use]
+    pub fn silent() -> Self {
+        Self { reply: None, asked: Mutex::default() }
+    }
+
+    /// What was asked, in this order.
+    #[must_use]
+    pub fn asked(&self) -> Vec<Question> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Web for MemoryWeb {
+    async fn ask(&self, question: Question) -> Result<Reply, NoReply> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).push(question);
+        self.reply.clone().ok_or_else(|| NoReply("too late".into()))
+    }
 }
 
 /// What a provider says about a verification.

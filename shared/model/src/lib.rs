@@ -39,7 +39,7 @@ pub use due::{Due, DueChange, DueRule, Dues, Next, Origin, Schedule};
 pub use erasure::{Erasure, Erasures};
 pub use event::{Details, Event, EventId, Identity, InvalidSubject, Outcome, Parsed, Subject, Unrecognized};
 pub use expectation::{Announced, Announcement, Expectation, Expectations, Purpose, Registered, is_state};
-pub use fetch::{Fetcher, Found, NoCredentials, NoReply, Question, Reply, Web, fetched, is_plain_reference};
+pub use fetch::{Fetcher, Found, MemoryWeb, NoCredentials, NoReply, Question, Reply, Web, fetched, is_plain_reference};
 pub use kind::{Kind, NoDetails};
 pub use message::{Message, MessageDetail};
 pub use outbox::{MessageQueue, NotSent};
@@ -49,7 +49,7 @@ pub use proof::{Claim, Proof, Proofs};
 pub use provider::{Provider, ProviderName};
 pub use request::{Header, Request};
 pub use secret::{InvalidSecret, SecretPair, SecretSource, Unavailable};
-pub use store::{EventStore, Inserted, MemoryCourses, MemoryExpectations, MemoryStore, StoreError};
+pub use store::{EventStore, Events, Inserted, MemoryCourses, MemoryExpectations, MemoryStore, StoreError};
 pub use stored::{Part, Retention, StoredEvent};
 pub use verification::{PublishedEvent, TrackStanding, Verification};
 

@@ -1,8 +1,8 @@
 //! Where events are kept.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::{Mutex, PoisonError},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use crate::{
@@ -35,6 +35,31 @@ pub trait EventStore: Send + Sync {
     fn insert(&self, event: &Event) -> impl Future<Output = Result<Inserted, StoreError>> + Send;
 }
 
+/// Events that are no callbacks of their own: this system records them itself, or reads one again.
+pub trait Events: Send + Sync {
+    /// Keeps an event unless it is there already.
+    ///
+    /// # Errors
+    /// If the store refuses or does not answer in time.
+    fn record(&self, event: StoredEvent) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Returns the event with this subject and id, with its whole body.
+    ///
+    /// # Errors
+    /// If the store refuses or does not answer in time.
+    fn find(&self, subject: &str, id: &str) -> impl Future<Output = Result<Option<StoredEvent>, StoreError>> + Send;
+}
+
+impl<E: Events> Events for Arc<E> {
+    async fn record(&self, event: StoredEvent) -> Result<(), StoreError> {
+        (**self).record(event).await
+    }
+
+    async fn find(&self, subject: &str, id: &str) -> Result<Option<StoredEvent>, StoreError> {
+        (**self).find(subject, id).await
+    }
+}
+
 /// A store in memory, for tests.
 #[derive(Default)]
 pub struct MemoryStore(Mutex<BTreeMap<String, StoredEvent>>);
@@ -45,17 +70,32 @@ impl MemoryStore {
     pub fn events(&self) -> Vec<StoredEvent> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
+
+    fn keep(&self, event: StoredEvent) -> Inserted {
+        match self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(event.id.clone()) {
+            Entry::Occupied(_) => Inserted::Duplicate,
+            Entry::Vacant(place) => {
+                place.insert(event);
+                Inserted::Fresh
+            }
+        }
+    }
 }
 
 impl EventStore for MemoryStore {
     async fn insert(&self, event: &Event) -> Result<Inserted, StoreError> {
-        let stored = StoredEvent::new(event, Retention::default());
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.contains_key(&stored.id) {
-            return Ok(Inserted::Duplicate);
-        }
-        kept.insert(stored.id.clone(), stored);
-        Ok(Inserted::Fresh)
+        Ok(self.keep(StoredEvent::new(event, Retention::default())))
+    }
+}
+
+impl Events for MemoryStore {
+    async fn record(&self, event: StoredEvent) -> Result<(), StoreError> {
+        self.keep(event);
+        Ok(())
+    }
+
+    async fn find(&self, subject: &str, id: &str) -> Result<Option<StoredEvent>, StoreError> {
+        Ok(self.events().into_iter().find(|event| event.subject == subject && event.id == id))
     }
 }
 

@@ -1,7 +1,7 @@
 //! The events table.
 
 use aws_sdk_dynamodb::{Client, error::SdkError, operation::put_item::PutItemError, types::AttributeValue};
-use model::{Event, EventStore, Inserted, Part, Retention, StoreError, StoredEvent};
+use model::{Event, EventStore, Events, Inserted, Part, Retention, StoreError, StoredEvent};
 
 /// Events in DynamoDB: one conditional PutItem each, which is the event, the record that it was received, and the outbox
 /// entry. The parts of a body that is too large for one item are put before it, one PutItem each.
@@ -51,7 +51,7 @@ impl DynamoStore {
         Ok(())
     }
 
-    /// The event with this subject and id, with its whole body.
+    /// Returns the event with this subject and id, with its whole body.
     ///
     /// # Errors
     /// If the table cannot be read.
@@ -79,6 +79,16 @@ impl DynamoStore {
 impl EventStore for DynamoStore {
     async fn insert(&self, event: &Event) -> Result<Inserted, StoreError> {
         self.put_event(StoredEvent::new(event, self.retention)).await
+    }
+}
+
+impl Events for DynamoStore {
+    async fn record(&self, event: StoredEvent) -> Result<(), StoreError> {
+        self.put_event(event).await.map(|_| ())
+    }
+
+    async fn find(&self, subject: &str, id: &str) -> Result<Option<StoredEvent>, StoreError> {
+        Self::find(self, subject, id).await
     }
 }
 

@@ -10,8 +10,8 @@ use std::{
 
 use jumio::fetch::{JumioCredentials, JumioFetcher};
 use model::{
-    Assurance, Courses as _, Due, DueChange, Dues, MemoryCourses, NoReply, Outcome, Question, Reply, Schedule,
-    StoreError,
+    Assurance, Courses as _, Due, DueChange, Dues, MemoryCourses, MemoryStore, NoReply, Outcome, Question, Reply,
+    Schedule, StoreError,
 };
 use serde_json::json;
 use signicat::fetch::{SignicatCredentials, SignicatFetcher};
@@ -80,25 +80,6 @@ impl Pauses for Kept {
     }
 }
 
-/// The events table.
-#[derive(Clone, Default)]
-struct Recorded(Arc<Mutex<Vec<StoredEvent>>>);
-
-impl Events for Recorded {
-    async fn record(&self, event: StoredEvent) -> Result<(), StoreError> {
-        let mut events = self.0.lock().unwrap();
-        if events.iter().all(|other| other.id != event.id) {
-            events.push(event);
-        }
-        Ok(())
-    }
-
-    async fn find(&self, subject: &str, id: &str) -> Result<Option<StoredEvent>, StoreError> {
-        let events = self.0.lock().unwrap();
-        Ok(events.iter().find(|event| event.subject == subject && event.id == id).cloned())
-    }
-}
-
 /// The verifications table.
 #[derive(Clone, Default)]
 struct Table(Arc<MemoryCourses>);
@@ -133,7 +114,7 @@ struct World {
     clock: Clock,
     providers: Providers,
     courses: Table,
-    events: Recorded,
+    events: Arc<MemoryStore>,
     pauses: Kept,
 }
 
@@ -147,11 +128,11 @@ impl World {
     fn new(respond: impl Fn(&Question, i64) -> Option<Reply> + Send + Sync + 'static) -> Self {
         let clock = Clock(Arc::new(Mutex::new(after(0))));
         let providers = Providers { clock: clock.clone(), asked: Arc::default(), respond: Arc::new(respond) };
-        Self { clock, providers, courses: Table::default(), events: Recorded::default(), pauses: Kept::empty() }
+        Self { clock, providers, courses: Table::default(), events: Arc::default(), pauses: Kept::empty() }
     }
 
     /// A process that begins: it knows nothing from before.
-    fn process(&self) -> Reconciler<Table, Recorded, Sources<NoKeys, Providers, Kept>> {
+    fn process(&self) -> Reconciler<Table, Arc<MemoryStore>, Sources<NoKeys, Providers, Kept>> {
         let retention = Retention::default();
         let signicat: SignicatCredentials =
             serde_json::from_value(json!({ "client_id": "client", "client_secret": "s3cret" })).unwrap();
@@ -178,7 +159,11 @@ impl World {
     }
 
     /// Lets a reconciler run at each of these seconds.
-    async fn run(&self, reconciler: &Reconciler<Table, Recorded, impl Source>, seconds: impl Iterator<Item = i64>) {
+    async fn run(
+        &self,
+        reconciler: &Reconciler<Table, Arc<MemoryStore>, impl Source>,
+        seconds: impl Iterator<Item = i64>,
+    ) {
         for second in seconds {
             *self.clock.0.lock().unwrap() = after(second);
             reconciler.reconcile(|| self.clock.now(), after(second + 45)).await;
@@ -204,7 +189,8 @@ impl World {
 
     /// Recorded verdicts: outcome and second of receipt; and how many overdue verdicts.
     fn recorded(&self) -> (Vec<(Outcome, i64)>, usize) {
-        let events = self.events.0.lock().unwrap();
+        let mut events = self.events.events();
+        events.sort_by_key(|event| event.received_at);
         let fetched = events.iter().filter(|event| event.assurance == Assurance::Fetched);
         let second = |event: &StoredEvent| event.received_at.as_second() - after(0).as_second();
         let fetched = fetched.map(|event| (event.outcome, second(event))).collect();
@@ -338,7 +324,7 @@ async fn a_provider_that_answers_again_is_asked_about_all_that_waits() {
     world.run(&reconciler, (0..3600).step_by(60)).await;
     assert_eq!(world.recorded(), (vec![], 20));
     world.run(&reconciler, (3600..3600 + 1800).step_by(60)).await;
-    let events = world.events.0.lock().unwrap();
+    let events = world.events.events();
     let verdicts = events.iter().filter(|event| event.assurance == Assurance::Fetched);
     let subjects: BTreeSet<&str> = verdicts.map(|event| event.subject.as_str()).collect();
     assert_eq!(subjects.len(), 20, "{subjects:?}");
