@@ -405,6 +405,13 @@ impl Evidence {
                 variable.trim_start_matches(&format!("P={provider} ")).to_owned(),
             );
         }
+        if reason == "timestamp" {
+            return Next::new(
+                "The signatures are right, but their timestamps are not current: tell the provider that its clock is \
+                 wrong, or that it sends old attempts again. What was refused:",
+                format!("callbacks logs{of_stack} --provider {provider} --refused"),
+            );
+        }
         if !is_of_secret(reason) {
             let refused = format!("callbacks logs{of_stack} --provider {provider} --refused");
             return Next::new(
@@ -657,6 +664,12 @@ mod tests {
         let next = moved.unlock("jumio", &a_stack(), " --stack prod");
         assert!(next.what.contains("new addresses"), "{next:?}");
         assert_eq!(next.command, "callbacks logs --stack prod --provider jumio --refused");
+        // Another secret does not help a provider whose clock is wrong.
+        let late = evidence("timestamp", &[41, 60], &[10, 20, 30, 40], 0);
+        check(&late, Verdict::LockedOut, "never silent");
+        let next = late.unlock("jumio", &a_stack(), "");
+        assert!(next.what.contains("its clock is wrong"), "{next:?}");
+        assert_eq!(next.command, "callbacks logs --provider jumio --refused");
     }
 
     #[test]

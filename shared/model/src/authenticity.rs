@@ -9,8 +9,8 @@ use serde_json::value::RawValue;
 use subtle::ConstantTimeEq as _;
 
 use crate::{
-    Details, Expectation, Expectations, Header, Identity, Purpose, Request, SecretSource, StoredEvent, Subject,
-    Timestamp, Unavailable, is_state,
+    Details, Expectation, Expectations, Header, Identity, Purpose, Request, SecretSource, SigningScheme, StoredEvent,
+    Subject, Timestamp, Unavailable, is_state,
     wire::{self, Members},
 };
 
@@ -19,6 +19,9 @@ pub(crate) const CODE_SHA256: &str = "code_sha256";
 
 /// The evidence that has the subject that was announced with the code.
 const SUBJECT: &str = "subject";
+
+/// The evidence that has the id that the provider gave to the callback, and signed.
+const CALLBACK_ID: &str = "callback_id";
 
 /// The evidence that has the templates that were announced with the code.
 const TEMPLATE_IDS: &str = "template_ids";
@@ -36,6 +39,8 @@ pub(crate) fn code_sha256_of(evidence: &Details) -> Option<&str> {
 pub enum Assurance {
     /// It bears a token signed by a pinned issuer.
     SignedToken,
+    /// The provider's signature covers its body.
+    SignedBody,
     /// It bears a secret that only we and the provider know.
     SharedSecret,
     /// It bears a code that was given to one verification only.
@@ -106,6 +111,13 @@ impl Verified {
         self.evidence.get(SUBJECT).and_then(serde_json::Value::as_str).and_then(|subject| Subject::new(subject).ok())
     }
 
+    /// The id that the provider signed with the body, if its scheme has one. It is the same in
+    /// every attempt to deliver the callback.
+    #[must_use]
+    pub fn callback_id(&self) -> Option<&str> {
+        self.evidence.get(CALLBACK_ID).and_then(serde_json::Value::as_str)
+    }
+
     /// The templates that were announced with the callback's code.
     pub fn announced_template_ids(&self) -> impl Iterator<Item = &str> {
         let template_ids = self.evidence.get(TEMPLATE_IDS).and_then(serde_json::Value::as_array);
@@ -157,6 +169,9 @@ pub enum Refusal {
     /// The credential is not the current nor the previous one.
     #[error("credential wrong")]
     Wrong,
+    /// The signature is right, but its timestamp is too old or in the future.
+    #[error("timestamp outside the tolerance")]
+    Timestamp,
     /// It comes from an address that is not the provider's.
     #[error("source address not allowed")]
     SourceAddress,
@@ -173,6 +188,7 @@ impl Refusal {
             Self::Missing => "missing",
             Self::Malformed => "malformed",
             Self::Wrong => "wrong",
+            Self::Timestamp => "timestamp",
             Self::SourceAddress => "source_address",
             Self::Path => "path",
         }
@@ -217,6 +233,39 @@ pub async fn shared_secret<'a>(
     } else {
         Err(Refusal::Wrong.into())
     }
+}
+
+/// Verifies a request by a signature of its body. Any of several signatures may fit, with the
+/// current secret or the previous one.
+///
+/// The evidence has the id that was signed, if the scheme has one, as `callback_id`.
+///
+/// # Errors
+/// [`AuthError::Refused`] if the signature is missing, malformed or wrong, or if it is right and
+/// its timestamp is not within the tolerance; [`AuthError::Unavailable`] if we do not know our own
+/// secret, or if it does not have the form that the scheme asks for and nothing else fits.
+pub async fn signed_body(
+    request: &Request,
+    scheme: &SigningScheme,
+    secrets: &impl SecretSource,
+    now: Timestamp,
+) -> Result<Verified, AuthError> {
+    let presented = scheme.read(request, now)?;
+    let mut fitting = presented.fits(scheme.secret, &secrets.secrets(now).await?);
+    if !matches!(fitting, Ok(Some(_)))
+        && let Some(pair) = secrets.refreshed(now).await
+    {
+        fitting = presented.fits(scheme.secret, &pair);
+    }
+    let signed = fitting.map_err(|invalid| Unavailable(invalid.into()))?.ok_or(Refusal::Wrong)?;
+    if !signed.is_current {
+        return Err(Refusal::Timestamp.into());
+    }
+    let verified = Verified::new(request.body.clone(), Assurance::SignedBody);
+    Ok(match signed.id {
+        Some(id) => verified.with_evidence(CALLBACK_ID, id.into()),
+        None => verified,
+    })
 }
 
 /// Verifies a request by a secret in its JSON body, in this field of the outermost object. The field is not in the verified body;

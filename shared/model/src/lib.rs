@@ -26,13 +26,15 @@ mod request;
 #[cfg(feature = "schema")]
 pub mod schema;
 mod secret;
+pub mod signature;
 mod store;
 mod stored;
 mod verification;
 pub mod wire;
 
 pub use authenticity::{
-    Assurance, AuthError, Networks, Refusal, Verified, one_time_code, secret_in_body, shared_secret, source_address,
+    Assurance, AuthError, Networks, Refusal, Verified, one_time_code, secret_in_body, shared_secret, signed_body,
+    source_address,
 };
 pub use course::{Course, CourseKey, Courses, Decided, Decision, Policy, Published, Standing, Track, Written};
 pub use due::{Due, DueChange, DueRule, Dues, Next, Origin, Schedule};
@@ -49,6 +51,7 @@ pub use proof::{Claim, Proof, Proofs};
 pub use provider::{Provider, ProviderName};
 pub use request::{Header, Request};
 pub use secret::{InvalidSecret, SecretPair, SecretSource, Unavailable};
+pub use signature::SigningScheme;
 pub use store::{EventStore, Events, Inserted, MemoryCourses, MemoryExpectations, MemoryStore, StoreError};
 pub use stored::{Part, Retention, StoredEvent};
 pub use verification::{PublishedEvent, TrackStanding, Verification};

@@ -1,4 +1,6 @@
-//! Secrets that callers share with us, held so that they can be checked but not read.
+//! Secrets that callers share with us. Only this crate can read them.
+
+use std::sync::Arc;
 
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
@@ -8,13 +10,34 @@ use crate::Timestamp;
 
 /// A shared secret and, while it rotates, its predecessor: both are accepted.
 ///
-/// Only their SHA-256 digests are kept. Comparing digests hides the secrets' lengths, and nothing
-/// that prints this value can print a secret.
+/// Comparisons are of SHA-256 digests, which hides the secrets' lengths. The texts are kept because
+/// signatures are checked with them. They do not leave this crate, and `Debug` shows nothing.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SecretPair {
-    current: [u8; 32],
-    previous: Option<[u8; 32]>,
+    current: Secret,
+    previous: Option<Secret>,
 }
+
+/// One secret. Shared, since each request gets a copy of the pair.
+#[derive(Clone)]
+struct Secret {
+    text: Arc<str>,
+    digest: [u8; 32],
+}
+
+impl Secret {
+    fn new(text: &str) -> Self {
+        Self { text: text.into(), digest: digest(text) }
+    }
+}
+
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        self.digest.ct_eq(&other.digest).into()
+    }
+}
+
+impl Eq for Secret {}
 
 /// Why a secret's text is not a [`SecretPair`]. Never says what the text was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -25,6 +48,14 @@ pub enum InvalidSecret {
     /// Empty, or the word `undefined` that a caller without configuration sends.
     #[error("{0} is empty or \"undefined\"")]
     Unusable(&'static str),
+    /// Not a secret of Standard Webhooks.
+    #[error(
+        "{0} is neither whsec_ with the base64 of 24 to 64 bytes nor whpk_ with the base64 of an Ed25519 public key"
+    )]
+    StandardWebhooks(&'static str),
+    /// Nothing that a sender of Standard Webhooks could sign with.
+    #[error("a public key cannot sign: give whsec_… or whsk_ with the base64 of an Ed25519 secret key")]
+    SigningKey,
 }
 
 #[derive(Deserialize)]
@@ -39,7 +70,8 @@ impl SecretPair {
     /// # Errors
     /// If one of them is empty or "undefined".
     pub fn new(current: &str, previous: Option<&str>) -> Result<Self, InvalidSecret> {
-        let usable = |name, text| if is_usable(text) { Ok(digest(text)) } else { Err(InvalidSecret::Unusable(name)) };
+        let usable =
+            |name, text| if is_usable(text) { Ok(Secret::new(text)) } else { Err(InvalidSecret::Unusable(name)) };
         Ok(Self {
             current: usable("current", current)?,
             previous: previous.map(|text| usable("previous", text)).transpose()?,
@@ -61,14 +93,21 @@ impl SecretPair {
     #[must_use]
     pub fn accepts(&self, presented: &str) -> bool {
         let presented_digest = digest(presented);
-        let is_current = presented_digest.ct_eq(&self.current);
-        let is_previous = presented_digest.ct_eq(&self.previous.unwrap_or_default())
+        let is_current = presented_digest.ct_eq(&self.current.digest);
+        let previous_digest = self.previous.as_ref().map(|previous| previous.digest);
+        let is_previous = presented_digest.ct_eq(&previous_digest.unwrap_or_default())
             & Choice::from(u8::from(self.previous.is_some()));
         (is_current | is_previous).into() && is_usable(presented)
     }
+
+    /// The secrets' texts with their names. For the checks of signatures alone.
+    pub(crate) fn texts(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let previous = self.previous.as_ref().map(|previous| ("previous", &*previous.text));
+        std::iter::once(("current", &*self.current.text)).chain(previous)
+    }
 }
 
-/// Shows nothing: a digest of a weak secret could be guessed.
+/// Shows nothing: not even a digest, since a weak secret could be guessed from it.
 impl std::fmt::Debug for SecretPair {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("SecretPair").finish_non_exhaustive()
@@ -149,6 +188,17 @@ mod tests {
             assert_eq!(error, InvalidSecret::Form, "{text}");
             assert!(!error.to_string().contains("s3cret"));
         }
+    }
+
+    #[test]
+    fn pairs_are_the_same_if_both_secrets_are() {
+        let pair = |current, previous| SecretPair::new(current, previous).unwrap();
+        assert_eq!(pair("new", Some("old")), pair("new", Some("old")));
+        assert_ne!(pair("new", Some("old")), pair("old", Some("new")));
+        assert_ne!(pair("new", Some("old")), pair("new", None));
+        let texts: Vec<_> = pair("new", Some("old")).texts().map(|(name, text)| (name, text.to_owned())).collect();
+        assert_eq!(texts, [("current", "new".to_owned()), ("previous", "old".to_owned())]);
+        assert_eq!(format!("{:?}", pair("new", Some("old"))), "SecretPair { .. }");
     }
 
     #[test]

@@ -197,3 +197,34 @@ pub fn now() -> Timestamp {
     let now = Timestamp::now();
     Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
 }
+
+#[cfg(test)]
+mod tests {
+    use model::{SecretPair, signature::STANDARD_WEBHOOKS, signed_body};
+    use serde_json::json;
+
+    use super::*;
+
+    /// Signatures cover the bytes that were sent, so nothing may change them on the way.
+    #[tokio::test]
+    async fn a_body_is_verified_as_it_was_sent_whether_the_gateway_encodes_it_or_not() {
+        let (secret, now) = ("whsec_ZXhhbXBsZS1leGFtcGxlLWV4YW1wbGUtZXhhbXBsZQ==", Timestamp::UNIX_EPOCH);
+        let secrets = SecretPair::new(secret, None).unwrap();
+        let texts = ["{\"a\": 1.50,\r\n \"b\":\"\u{e9}\\u00e9\"}\n ", "", " ", "\u{feff}{}\0"].map(str::as_bytes);
+        for body in texts.into_iter().chain([&b"\xff\xfe\x00"[..]]) {
+            let headers = STANDARD_WEBHOOKS.sign(secret, "msg_0001", body, now).unwrap();
+            let encodings = std::str::from_utf8(body).ok().map(|text| (text.to_owned(), false));
+            for (text, is_base64) in encodings.into_iter().chain([(BASE64.encode(body), true)]) {
+                let event = json!({
+                    "headers": headers.iter().cloned().collect::<BTreeMap<_, _>>(),
+                    "requestContext": { "http": { "sourceIp": "192.0.2.1" } },
+                    "body": text,
+                    "isBase64Encoded": is_base64,
+                });
+                let request = Request::try_from(serde_json::from_value::<GatewayRequest>(event).unwrap()).unwrap();
+                let verified = signed_body(&request, &STANDARD_WEBHOOKS, &secrets, now).await.unwrap();
+                assert_eq!((verified.body().as_ref(), verified.callback_id()), (body, Some("msg_0001")));
+            }
+        }
+    }
+}
