@@ -19,7 +19,7 @@ pub const RUN_ELSEWHERE: [(&str, &str, &str, &str); 12] = [
         "erase.rs",
         "nothing_personal_is_left_of_an_erased_verification_and_nothing_comes_back",
     ),
-    ("README.md", "VERSION=", "looking.rs", "a_release_is_installed_as_the_readme_says"),
+    ("docs/deploying.md", "VERSION=", "looking.rs", "a_release_is_installed_as_documented"),
     ("README.md", "cargo callbacks local --detach", "consumers.rs", "the_first_message_takes_four_commands"),
     ("examples/python/README.md", "python3 -m venv", "consumers.rs", "consumers_do_what_their_readmes_say"),
     (
@@ -68,10 +68,16 @@ pub const RUN_ELSEWHERE: [(&str, &str, &str, &str); 12] = [
 ];
 
 /// A block that no test runs: document, how the block begins, and why.
-pub const NOT_RUN: [(&str, &str, &str); 5] = [
-    ("README.md", "cargo callbacks demo", "a test cannot run all tests; the tests of the local stack run the demo"),
+pub const NOT_RUN: [(&str, &str, &str); 7] = [
+    ("README.md", "cargo callbacks demo", "the tests of the local stack run the demo"),
     ("README.md", "sam build\n", "it deploys to an account"),
-    ("README.md", "cargo callbacks local --bind", "it needs Docker; `cargo callbacks sam-local` runs the same in CI"),
+    ("docs/deploying.md", "sam build\n", "it deploys to an account"),
+    ("docs/local.md", "cargo callbacks demo", "a test cannot run all tests; the tests of the local stack run the demo"),
+    (
+        "docs/local.md",
+        "cargo callbacks local --bind",
+        "it needs Docker; `cargo callbacks sam-local` runs the same in CI",
+    ),
     ("bench/peers/README.md", "bench/peers/install", "it measures for minutes"),
     ("docs/aws.md", "kept() {", "it deletes what a failed deployment left in an account"),
 ];

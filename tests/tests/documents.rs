@@ -148,6 +148,7 @@ fn runbook() -> String {
     std::fs::read_to_string(cli::project_root().unwrap().join("docs/runbook.md")).unwrap()
 }
 
+/// An alarm, its section in docs/runbook.md and its place on the dashboard are added together.
 #[tokio::test]
 async fn every_alarm_has_a_section_in_the_runbook_and_every_section_its_alarms() {
     let stack = stack().await;

@@ -590,9 +590,9 @@ async fn every_other_command_of_the_documents_runs(site: &Site) {
         let providers: &[&str] =
             if commands.contains("$P") || commands.contains("${P}") { &["verifyvasp", "wallet"] } else { &[""] };
         for provider in providers {
-            // Some ask for a key.
-            let script =
-                format!("set -u\nexec < <(echo a-documented-key)\n{}\n{cargo}\n{commands}", site.definitions());
+            // Some ask for a key, some for two.
+            let keys = "exec < <(printf '%s\\n' a-documented-key another-documented-key)";
+            let script = format!("set -u\n{keys}\n{}\n{cargo}\n{commands}", site.definitions());
             let mut shell = site.shell(&script);
             shell.env("LOCAL", &local).envs([("P", *provider), ("EVENT", event), ("SUBJECT", subject)]);
             // Defined before, in documents whose blocks go on with each other.

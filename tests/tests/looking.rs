@@ -61,7 +61,7 @@ async fn looking_changes_nothing_and_forgets_nothing() {
     an_error_names_the_cause_and_the_way_out(&site).await;
     operators_need_no_clone_of_the_project(&site).await;
     each_call_is_in_the_access_log(&site).await;
-    a_release_is_installed_as_the_readme_says().await;
+    a_release_is_installed_as_documented().await;
 }
 
 /// What the local stack is called in CloudFormation.
@@ -303,13 +303,13 @@ async fn an_error_names_the_cause_and_the_way_out(site: &Site) {
     }
     std::fs::remove_dir_all(&folder).unwrap();
 
-    // What cargo says in the folder of a package is in the README, with the way out.
+    // What cargo says in the folder of a package is in docs/local.md, with the way out.
     let package = cli::project_root().unwrap().join("functions/jumio");
     let cargo = Command::new("cargo").args(["callbacks", "list"]).current_dir(&package).output().await.unwrap();
     let said = "no bin target named `callbacks`";
     assert!(!cargo.status.success() && String::from_utf8_lossy(&cargo.stderr).contains(said), "{cargo:?}");
-    let readme = std::fs::read_to_string(cli::project_root().unwrap().join("README.md")).unwrap();
-    assert!(readme.contains(said));
+    let page = std::fs::read_to_string(cli::project_root().unwrap().join("docs/local.md")).unwrap();
+    assert!(page.contains(said));
 }
 
 async fn operators_need_no_clone_of_the_project(site: &Site) {
@@ -354,8 +354,8 @@ async fn operators_need_no_clone_of_the_project(site: &Site) {
     std::fs::remove_dir(&folder).unwrap();
 }
 
-/// By the README's commands, from a folder in place of GitHub, in which what the release workflow packs is.
-async fn a_release_is_installed_as_the_readme_says() {
+/// By the commands of docs/deploying.md, from a folder in place of GitHub, in which what the release workflow packs is.
+async fn a_release_is_installed_as_documented() {
     let root = cli::project_root().unwrap();
     let block = blocks().into_iter().find(|block| block.commands.starts_with("VERSION=")).unwrap();
     let version = env!("CARGO_PKG_VERSION");

@@ -12,7 +12,13 @@
 //! The call that reads the rows also reads which verifications are erased. Of those, nothing is published but verdicts,
 //! references and codes, and what came into the table is erased (docs/adr/0018).
 //!
-//! Within a track, a later message is never sent before an earlier one was accepted, even if half of a batch fails.
+//! Within a track, a later message is never sent before an earlier one was accepted, even if half of
+//! a batch fails. So a call to SendMessageBatch never holds two messages of one track.
+//!
+//! Nothing blocks the stream for ever. The publisher sets aside a record that it cannot read. After
+//! half an hour, Lambda gives up an event whose row cannot be written or whose message SQS does not
+//! accept. In both cases the queue `…-unpublished` gets its place, and `callbacks redrive` publishes
+//! it (docs/adr/0009).
 
 use std::collections::{BTreeMap, BTreeSet};
 

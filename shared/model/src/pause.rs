@@ -1,6 +1,6 @@
 //! When a provider may be asked: not too often, and not while it fails or wants to be left alone.
 //!
-//! Pure but for the trait: time is an argument.
+//! Only the reconciler writes pauses. Pure but for the trait: time is an argument.
 
 use std::collections::VecDeque;
 

@@ -95,8 +95,10 @@ pub(crate) fn is_false(value: &bool) -> bool {
     !*value
 }
 
-/// A part of a body that is too large for one item. Parts are put before their event. Each has a partition of its own: a
-/// body of 3 MB at once is more than one takes.
+/// A part of a body that is too large for one item. It has no `kind`, unlike an event.
+///
+/// Parts are put before their event. Each has a partition of its own, because a body of 3 MB at once
+/// is more than one partition accepts.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct Part {
     /// Partition key (S): the event's id, `#` and the number in three digits, from 000.

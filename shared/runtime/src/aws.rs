@@ -16,7 +16,12 @@ use crate::{
     config, config::Retrieval, connections::Connections, http::now,
 };
 
-/// AWS, as the environment describes it, with the patience that its callers have.
+/// AWS, as the environment describes it, with time limits that follow from the caller's.
+///
+/// Of what the caller allows, 200 ms go to what a function cannot see. A fifth of the rest is for
+/// look-ups, two fifths are for the table, and a quarter is for the spill queue, attempts and pauses
+/// included. The start of a process gets half of it, and at most 4 s: look-ups and connections, all
+/// at the same time.
 #[derive(Debug)]
 pub struct Aws {
     config: SdkConfig,
@@ -25,8 +30,8 @@ pub struct Aws {
 }
 
 impl Aws {
-    /// AWS for a function whose callers wait for so long. Of what is left of that for its own work, a call may take two fifths, attempts and
-    /// pauses included, so that there is time for another way when it fails.
+    /// AWS for a function whose callers wait this long. A call may take two fifths of the time for the
+    /// function's own work, attempts and pauses included. This leaves time to spill when it fails.
     pub async fn within(answer_within: Duration) -> Self {
         let budget = time_to_work(answer_within);
         let connections = Connections::new();

@@ -19,8 +19,8 @@ use crate::{
     store::failed,
 };
 
-/// Courses in DynamoDB, one row each: partition key `<provider>#<subject>`, sort key the track. The publisher writes the
-/// attributes `course`, `version` and `expires_at`. The row may have others.
+/// Courses in DynamoDB, one row each: partition key `<provider>#<subject>`, sort key the track. Only
+/// the publisher writes the attributes `course`, `version` and `expires_at`. The row may have others.
 ///
 /// A row whose verdict is awaited also has `due_shard`, `ask_at`, `due_at` and `asks` (see [`Due`]): all of them, or none.
 /// The first two are the key of the sparse index `by-ask-at`. The publisher sets and removes them; the reconciler moves
