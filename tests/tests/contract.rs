@@ -1,4 +1,4 @@
-//! docs/contract/ is what the code does. `UPDATE_CONTRACT=1 cargo test -p tests --test contract` writes what is made from the types.
+//! docs/contract/ is what the code does. `UPDATE_CONTRACT=1 cargo test -p tests contract` writes what is made from the types.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -25,7 +25,7 @@ fn check_file(name: &str, expected: &str) {
         std::fs::write(&file, expected).unwrap();
     }
     let text = std::fs::read_to_string(&file).unwrap_or_default();
-    assert!(text == expected, "{name} is not current: run UPDATE_CONTRACT=1 cargo test -p tests --test contract");
+    assert!(text == expected, "{name} is not current: run UPDATE_CONTRACT=1 cargo test -p tests contract");
 }
 
 fn yaml(file: &str) -> Value {
