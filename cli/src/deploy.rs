@@ -143,6 +143,8 @@ pub(crate) async fn deploy(
     let issuers = json!([{ "issuer": wallet.issuer, "jwks_url": wallet.jwks_url, "algorithms": ["ES256", "EdDSA"] }]);
     let mut all = BTreeMap::from([
         ("Architecture", architecture().to_owned()),
+        // All providers, those that are off by default included.
+        ("Providers", providers::with_secrets()),
         // The emulator's gateway reports this machine as every caller's address.
         ("JumioNetworks", "127.0.0.1".to_owned()),
         ("WalletIssuers", issuers.to_string()),
@@ -294,6 +296,7 @@ pub(crate) async fn seed_secrets(resources: &Resources, connections: &Connection
 }
 
 /// The secret of a provider in every local stack, and in events/.
-pub(crate) fn local_secret(name: &str) -> String {
+#[must_use]
+pub fn local_secret(name: &str) -> String {
     format!("local-{name}-secret")
 }

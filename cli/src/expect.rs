@@ -6,10 +6,11 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, Subcommand, ValueEnum, error::ErrorKind};
 use jiff::{SignedDuration, Span, SpanRelativeTo};
 use model::{Timestamp, Track};
-use serde_json::{Value, json};
+use providers::{REGISTRATIONS, Registration};
+use serde_json::{Map, Value, json};
 
 use crate::{
     Target, api,
@@ -29,18 +30,61 @@ pub struct Expect {
     what: What,
 }
 
-#[derive(Debug, Subcommand)]
+/// One subcommand for each provider.
+#[derive(Debug)]
 enum What {
-    /// A session that was begun at Identomat.
-    Identomat(Verdict),
-    /// A scan, an authentication or a document that was begun at Jumio.
-    Jumio(Verdict),
-    /// A process that was begun at Signicat.
-    Signicat(Process),
-    /// A verification that was begun at the VerifyVASP enclave.
-    #[command(name = "verifyvasp")]
-    VerifyVasp(Verdict),
+    Verdict(&'static Registration, Verdict, Map<String, Value>),
     Wallet(Wallet),
+}
+
+impl Subcommand for What {
+    fn augment_subcommands(command: Command) -> Command {
+        let command = REGISTRATIONS.iter().filter(|registration| is_announced_by_subject(registration)).fold(
+            command,
+            |command, Registration { provider, settings, .. }| {
+                let verdict = Verdict::augment_args(Command::new(*provider).about(settings.verification));
+                let options = settings.references.iter().map(|reference| {
+                    Arg::new(reference.detail).long(reference.option).value_name("ID").help(reference.description)
+                });
+                command.subcommand(verdict.args(options))
+            },
+        );
+        command.subcommand(Wallet::augment_args(Command::new("wallet")))
+    }
+
+    fn augment_subcommands_for_update(command: Command) -> Command {
+        Self::augment_subcommands(command)
+    }
+
+    fn has_subcommand(name: &str) -> bool {
+        name == "wallet" || with_name(name).is_some()
+    }
+}
+
+impl FromArgMatches for What {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let (name, matches) = matches.subcommand().ok_or_else(|| clap::Error::new(ErrorKind::MissingSubcommand))?;
+        let Some(registration) = with_name(name) else { return Wallet::from_arg_matches(matches).map(Self::Wallet) };
+        let details = registration.settings.references.iter().filter_map(|reference| {
+            let value = matches.get_one::<String>(reference.detail)?;
+            Some((reference.detail.to_owned(), value.clone().into()))
+        });
+        Ok(Self::Verdict(registration, Verdict::from_arg_matches(matches)?, details.collect()))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+/// The provider of this name, if its verdicts are announced by their subject.
+fn with_name(name: &str) -> Option<&'static Registration> {
+    REGISTRATIONS.iter().find(|registration| is_announced_by_subject(registration) && registration.provider == name)
+}
+
+fn is_announced_by_subject(registration: &Registration) -> bool {
+    !registration.settings.tracks.is_empty()
 }
 
 /// A verdict that is expected.
@@ -59,16 +103,6 @@ struct Verdict {
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
-}
-
-/// A verdict of Signicat, which is asked with more than a reference of the process.
-#[derive(Debug, Args)]
-struct Process {
-    #[command(flatten)]
-    verdict: Verdict,
-    /// The dossier that the process is in. Without it, Signicat can only be asked after its first notification.
-    #[arg(long, value_name = "ID")]
-    dossier: Option<String>,
 }
 
 /// When a verdict is due.
@@ -148,20 +182,16 @@ impl From<Purpose> for model::Purpose {
 impl Expect {
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
         match self.what {
-            What::Identomat(verdict) => verdict.announce("identomat", identomat::kinds::TRACKS, None).await,
-            What::Jumio(verdict) => verdict.announce("jumio", jumio::kinds::TRACKS, None).await,
-            What::Signicat(Process { verdict, dossier }) => {
-                let details = dossier.map(|dossier| json!({ signicat::kinds::DOSSIER_ID: dossier }));
-                verdict.announce("signicat", signicat::kinds::TRACKS, details).await
+            What::Verdict(registration, verdict, details) => {
+                verdict.announce(registration.provider, registration.settings.tracks, details).await
             }
-            What::VerifyVasp(verdict) => verdict.announce("verifyvasp", verifyvasp::kinds::TRACKS, None).await,
             What::Wallet(wallet) => wallet.announce().await,
         }
     }
 }
 
 impl Verdict {
-    async fn announce(self, provider: &str, tracks: &[Track], details: Option<Value>) -> anyhow::Result<ExitCode> {
+    async fn announce(self, provider: &str, tracks: &[Track], details: Map<String, Value>) -> anyhow::Result<ExitCode> {
         let Self { subject, track, due, target, json } = self;
         if let Some(track) = &track
             && !tracks.iter().any(|known| known.name() == track)
@@ -173,7 +203,9 @@ impl Verdict {
         let mut body = json!({ "subject": subject, "due_at": due_at });
         if let Some(members) = body.as_object_mut() {
             members.extend(track.map(|track| ("track".to_owned(), track.into())));
-            members.extend(details.map(|details| ("details".to_owned(), details)));
+            if !details.is_empty() {
+                members.insert("details".to_owned(), details.into());
+            }
         }
         let stack = target.resolve().await?;
         let http = reqwest::Client::new();
@@ -308,14 +340,14 @@ mod tests {
             Cli::try_parse_from(command).is_ok()
         };
         let at = ["--due-at", "2026-01-31T12:00:00Z"];
-        for provider in ["identomat", "jumio", "signicat", "verifyvasp"] {
+        for Registration { provider, .. } in REGISTRATIONS.iter().filter(|one| is_announced_by_subject(one)) {
             assert!(is_understood(&[provider, "--subject", "s", at[0], at[1]]));
             assert!(is_understood(&[provider, "--subject", "s", "--due-in", "5m"]));
             assert!(!is_understood(&[provider, "--subject", "s"]));
             assert!(!is_understood(&[provider, "--subject", "s", at[0], at[1], "--due-in", "5m"]));
             assert!(!is_understood(&[provider, "--due-in", "5m"]));
             let dossier = is_understood(&[provider, "--subject", "s", "--due-in", "5m", "--dossier", "d"]);
-            assert_eq!(dossier, provider == "signicat");
+            assert_eq!(dossier, *provider == "signicat");
         }
         assert!(!is_understood(&["nobody", "--subject", "s", "--due-in", "5m"]));
     }

@@ -47,6 +47,8 @@ pub mod verifications;
 pub mod verify;
 pub mod wallet;
 
+pub use deploy::local_secret;
+
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,

@@ -2,15 +2,8 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use identomat::Identomat;
-use jumio::Jumio;
-use model::{
-    Kind, MemoryExpectations, Networks, Provider, Retention, SecretPair, StoredEvent, Unrecognized, schema::KindSchema,
-};
-use signicat::Signicat;
-use verifyvasp::VerifyVasp;
-use wallet_issuance::WalletIssuance;
-use wallet_verification::WalletVerification;
+use model::{Kind, MemoryExpectations, Provider, Retention, SecretPair, StoredEvent, Unrecognized, schema::KindSchema};
+use providers::{COUNT, wallet_issuance, wallet_verification};
 
 /// The parser of one function's callbacks.
 pub(crate) struct Parser {
@@ -30,15 +23,26 @@ pub(crate) struct Parser {
 }
 
 /// The parsers of all functions that receive callbacks.
-pub(crate) fn parsers() -> [Parser; 6] {
-    [
-        parser::<Identomat<SecretPair>>("identomat", identomat::kinds::schemas),
-        parser::<Jumio<Nowhere, SecretPair>>("jumio", jumio::kinds::schemas),
-        parser::<Signicat<SecretPair>>("signicat", signicat::kinds::schemas),
-        parser::<VerifyVasp<SecretPair>>("verifyvasp", verifyvasp::kinds::schemas),
-        parser::<WalletIssuance<MemoryExpectations>>("wallet-issuance", wallet_issuance::kinds::schemas),
-        parser::<WalletVerification<MemoryExpectations>>("wallet-verification", wallet_verification::kinds::schemas),
-    ]
+pub(crate) fn parsers() -> [Parser; COUNT] {
+    macro_rules! parsers {
+        ($($name:ident)*) => {
+            [
+                $(parser::<providers::$name::Receiver<SecretPair>>(
+                    stringify!($name),
+                    providers::$name::kinds::schemas,
+                ),)*
+                parser::<wallet_issuance::WalletIssuance<MemoryExpectations>>(
+                    "wallet-issuance",
+                    wallet_issuance::kinds::schemas,
+                ),
+                parser::<wallet_verification::WalletVerification<MemoryExpectations>>(
+                    "wallet-verification",
+                    wallet_verification::kinds::schemas,
+                ),
+            ]
+        };
+    }
+    providers::each!(parsers)
 }
 
 /// The name of the provider that is called so, or whose function is.
@@ -94,37 +98,25 @@ fn parser<P: Provider>(function: &'static str, schemas: fn() -> Vec<KindSchema>)
     Parser { function, provider, source, answer_within, max_body_bytes, schemas, reread: StoredEvent::reread::<P> }
 }
 
-/// No network at all.
-struct Nowhere;
-
-impl Networks for Nowhere {
-    async fn contain(&self, _address: std::net::IpAddr, _now: model::Timestamp) -> bool {
-        false
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_provider_has_its_name_and_those_of_its_functions() {
-        for (text, name) in [
-            ("identomat", "identomat"),
-            ("jumio", "jumio"),
-            ("signicat", "signicat"),
-            ("signicat", "signicat"),
-            ("verifyvasp", "verifyvasp"),
-            ("wallet", "wallet"),
-            ("wallet-issuance", "wallet"),
-            ("wallet-verification", "wallet"),
-        ] {
-            assert_eq!(provider(text).unwrap(), name);
+        for Parser { function, provider: name, .. } in parsers() {
+            assert_eq!((provider(function).unwrap(), provider(name).unwrap()), (name.to_owned(), name.to_owned()));
         }
-        let error = "the providers are identomat, jumio, signicat, verifyvasp, wallet";
+        assert_eq!(provider("wallet-issuance").unwrap(), "wallet");
+        let error = format!("the providers are {}", providers::names().join(", "));
         for text in ["", "nobody", "Jumio", "jumio.netverify-id"] {
             assert_eq!(provider(text).unwrap_err(), error);
         }
+    }
+
+    #[test]
+    fn there_is_a_parser_for_each_function() {
+        assert_eq!(parsers().map(|parser| parser.function), providers::FUNCTIONS);
     }
 
     #[test]

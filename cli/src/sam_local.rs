@@ -167,7 +167,7 @@ pub(crate) async fn write_variables(stack: &Stack, file: &Path) -> anyhow::Resul
         variables.insert("AWS_ENDPOINT_URL".to_owned(), format!("http://{HOST}:{port}"));
         if let Some(networks) = variables.get_mut("ALLOWED_NETWORKS") {
             // Samples say that they come from Jumio; what `sam local start-api` hands over says that it comes from this machine, as in the local stack.
-            networks.extend(jumio::ADDRESSES.iter().map(|address| format!(",{address}")));
+            networks.extend(providers::jumio::ADDRESSES.iter().map(|address| format!(",{address}")));
         }
         all.insert(stack.function_id(name)?.to_owned(), variables);
     }

@@ -7,12 +7,14 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use model::Outcome;
+use model::{Credential, Outcome, Timestamp};
+use providers::registration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
     deploy::local_secret,
+    selection::now,
     stack::{Connections, Stack},
     wallet::{self, Announcement, Issuer, Preparation},
 };
@@ -401,6 +403,54 @@ impl Sample {
         Ok(self)
     }
 
+    /// The sample with the credential that its provider makes with this secret at this time, for the body that it has now.
+    /// Only what the file has of the local stack's secret is replaced, so a sample that is refused stays one.
+    ///
+    /// # Errors
+    /// If the sample cannot be changed.
+    pub fn authenticated_by(mut self, secret: &str, _now: Timestamp) -> anyhow::Result<Self> {
+        let function = registration(&self.function).with_context(|| format!("no function {}", self.function))?;
+        match function.settings.credential {
+            Credential::Presented(_) => {
+                let local = local_secret(&self.function);
+                if secret != local {
+                    self.replace(&local, secret)?;
+                }
+                Ok(self)
+            }
+            // The code in the body is what was announced.
+            Credential::Announced(_) => Ok(self),
+        }
+    }
+
+    /// Replaces a text without anything that JSON would escape, wherever it is.
+    fn replace(&mut self, from: &str, to: &str) -> anyhow::Result<()> {
+        let escaped = serde_json::to_string(to)?;
+        let escaped = escaped.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(&escaped);
+        self.text = self.text.replace(from, escaped);
+        self.event = serde_json::from_str(&self.text)?;
+        // In base64 it was not found.
+        if let Some(body) = self.body_text().filter(|body| body.contains(from)) {
+            *self = self.clone().with_body(body.replace(from, to));
+        }
+        Ok(())
+    }
+
+    /// The sample with any bytes as its body, and what else it has as it is.
+    #[must_use]
+    pub fn with_bytes(mut self, body: &[u8]) -> Self {
+        self.event.is_base64_encoded = true;
+        let body = BASE64.encode(body);
+        // It was read from this text.
+        if let Ok(mut file) = serde_json::from_str::<serde_json::Map<String, Value>>(&self.text) {
+            file.insert("isBase64Encoded".to_owned(), true.into());
+            file.insert("body".to_owned(), body.clone().into());
+            self.text = Value::from(file).to_string();
+        }
+        self.event.body = Some(body);
+        self
+    }
+
     /// The sample with this subject, if it is one that is made when its code is announced.
     #[must_use]
     pub fn with_announced_subject(mut self, subject: &str) -> Self {
@@ -410,7 +460,8 @@ impl Sample {
         self
     }
 
-    /// The sample as it can be sent to this stack: with its tokens signed, and its code announced.
+    /// The sample as it can be sent to this stack: with its tokens signed, its code announced, and the credential that a local
+    /// stack knows. [`send`](Self::send) gives it that of another stack.
     ///
     /// # Errors
     /// If the stack is not local, where there is anything to sign, or nothing can be announced to it.
@@ -421,7 +472,9 @@ impl Sample {
         connections: &Connections,
     ) -> anyhow::Result<Self> {
         let (sample, _) = self.announced(http, stack, connections).await?;
-        if sample.has_tokens() { sample.signed_by(&Issuer::of(stack)?) } else { Ok(sample) }
+        let sample = if sample.has_tokens() { sample.signed_by(&Issuer::of(stack)?)? } else { sample };
+        let secret = local_secret(&sample.function);
+        sample.authenticated_by(&secret, now())
     }
 
     /// The sample with its code announced to this stack, if it has to be, and the subject that was announced.
@@ -495,27 +548,26 @@ impl Sample {
 
     fn request(&self, stack: &Stack, secrets: &Secrets) -> anyhow::Result<HttpRequest> {
         let local = local_secret(&self.function);
-        let real = secrets.get(&self.function).map_or(local.as_str(), String::as_str);
-        let with_secret = |text: &str| text.replace(&local, real);
+        let real = secrets.get(&self.function).unwrap_or(&local);
+        let Self { event, .. } = self.clone().authenticated_by(real, now())?;
 
         let mut url = stack.url(&self.function)?;
-        for (name, value) in &self.event.path_parameters {
+        for (name, value) in &event.path_parameters {
             // A deployed stack's route has the parameter, a local one's its value.
-            let value = with_secret(value);
-            url = url.replace(&format!("{{{name}}}"), &value).replace(&local, &value);
+            url = url.replace(&format!("{{{name}}}"), value).replace(&local, value);
         }
-        let headers = self.event.headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), with_secret(value)));
+        let headers = event.headers.into_iter().map(|(name, value)| (name.to_ascii_lowercase(), value));
         // The client says these itself.
         let mut headers: BTreeMap<String, String> =
             headers.filter(|(name, _)| !["host", "content-length"].contains(&name.as_str())).collect();
         headers.extend(stack.host_header.iter().map(|host| ("host".to_owned(), host.clone())));
-        let body = self.event.body.as_deref().unwrap_or_default();
-        let body = if self.event.is_base64_encoded {
+        let body = event.body.unwrap_or_default();
+        let body = if event.is_base64_encoded {
             BASE64.decode(body).with_context(|| format!("the body of {} is not base64", self.name()))?
         } else {
-            with_secret(body).into_bytes()
+            body.into_bytes()
         };
-        Ok(HttpRequest { method: self.event.request_context.http.method.clone(), url, headers, body })
+        Ok(HttpRequest { method: event.request_context.http.method, url, headers, body })
     }
 }
 
@@ -568,6 +620,35 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    fn sample(name: &str) -> Sample {
+        Sample::read(&crate::project_root().unwrap().join("events").join(name).with_extension("json")).unwrap()
+    }
+
+    #[test]
+    fn a_sample_has_the_credential_of_any_secret_and_what_is_wrong_stays_wrong() {
+        for name in ["identomat/session-change-approved", "jumio/netverify-approved", "signicat/accepted"] {
+            let sample = sample(name);
+            let (local, now) = (local_secret(&sample.function), Timestamp::UNIX_EPOCH);
+            let other = sample.clone().authenticated_by("another-secret", now).unwrap();
+            assert!(sample.text.contains(&local) && !other.text.contains(&local), "{name}");
+            assert_eq!(other.text, sample.text.replace(&local, "another-secret"), "{name}");
+            assert_eq!(sample.clone().authenticated_by(&local, now).unwrap().text, sample.text);
+        }
+        let quoted = sample("signicat/accepted").authenticated_by("a\\\"", Timestamp::UNIX_EPOCH).unwrap();
+        assert_eq!(quoted.event.headers["authorization"], "a\\\"");
+        let wrong = sample("signicat/refused-wrong-header");
+        let again = wrong.clone().authenticated_by("another-secret", Timestamp::UNIX_EPOCH).unwrap();
+        assert_eq!(again.event.headers, wrong.event.headers);
+    }
+
+    #[test]
+    fn another_body_keeps_the_rest() {
+        let sample = sample("signicat/accepted").with_bytes(b"\xff");
+        let event: Value = serde_json::from_str(&sample.text).unwrap();
+        assert_eq!((&event["body"], &event["isBase64Encoded"]), (&json!("/w=="), &json!(true)));
+        assert_eq!(event["headers"]["authorization"], "local-signicat-secret");
+    }
 
     #[track_caller]
     fn check_set(pointer: &str, value: &str, expected: &Value) {

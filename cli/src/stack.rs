@@ -11,6 +11,7 @@ use aws_credential_types::{
 use aws_sdk_cloudformation::error::{ProvideErrorMetadata, SdkError};
 use jiff::SignedDuration;
 use model::Retention;
+use providers::REGISTRATIONS;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -308,15 +309,9 @@ impl Resources {
 
     /// The providers that are asked for verdicts, with commas between them.
     fn fetched(&self) -> String {
-        let asked = [
-            ("identomat", "IdentomatApiUrl"),
-            ("jumio", "JumioRetrievalUrl"),
-            ("signicat", "SignicatApiUrl"),
-            ("verifyvasp", "VerifyvaspEnclaveUrl"),
-        ];
         let is_set = |parameter: &str| self.parameter(parameter).is_ok_and(|url| !url.is_empty());
-        let asked = asked.into_iter().filter(|(_, parameter)| is_set(parameter));
-        asked.map(|(provider, _)| provider).collect::<Vec<_>>().join(",")
+        let asked = REGISTRATIONS.iter().filter(|registration| registration.settings.url_parameter.is_some_and(is_set));
+        asked.map(|registration| registration.provider).collect::<Vec<_>>().join(",")
     }
 
     pub(crate) fn physical_id(&self, logical_id: &str) -> anyhow::Result<&str> {

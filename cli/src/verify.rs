@@ -5,9 +5,9 @@ use std::{collections::BTreeMap, process::ExitCode};
 use anyhow::bail;
 use clap::Args;
 use model::{Outcome, Timestamp};
+use providers::wallet_verification::{issuers::verify_again, payload::Callback};
 use serde::Serialize;
 use serde_json::Value;
-use wallet_verification::{issuers::verify_again, payload::Callback};
 
 use crate::{Target, events::Events, stack::Stack, terminal};
 

@@ -35,6 +35,7 @@ CREATE TABLE IF NOT EXISTS verifications (
 // The kinds and outcomes that count as verdicts. Later versions may add others: this consumer keeps those in the
 // history and does not act on them.
 const VERDICTS = new Set([
+  // made from the registrations: verdicts
   "verification.identomat.session-change",
   "verification.jumio.document-verification",
   "verification.jumio.netverify-authentication",
@@ -45,6 +46,7 @@ const VERDICTS = new Set([
   "verification.verifyvasp.verification-result",
   "verification.wallet.issuance",
   "verification.wallet.verification",
+  // up to here
 ]);
 const OUTCOMES = new Set(["approved", "rejected", "review", "action_required", "pending", "failed"]);
 

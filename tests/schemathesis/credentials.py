@@ -7,7 +7,9 @@ import schemathesis
 
 # What the local stack knows, and what tests/local_stack.rs announces.
 CREDENTIALS = {
+    # made from the registrations: credentials
     "identomat": {"callbackApiKey": "local-identomat-secret"},
+    # up to here
     "wallet-verification": {"code": "a-code-of-the-contract-for-a-verification"},
     "wallet-issuance": {"code": "a-code-of-the-contract-for-an-issuance"},
 }

@@ -1,9 +1,9 @@
 //! What the gateway hands to a function: an event with any body, from the provider or from a stranger.
 
-use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use cli::sample::Sample;
+use cli::{local_secret, sample::Sample};
 use model::{MemoryStore, StoredEvent};
-use serde_json::{Value, json};
+use providers::registration;
+use serde_json::Value;
 
 use crate::{ISSUANCE_CODE, VERIFICATION_CODE, answer, local_time, samples};
 
@@ -22,13 +22,16 @@ pub fn accepted(function: &str) -> Sample {
     samples().into_iter().find(|sample| sample.function == function && sample.expect.status == 200).unwrap()
 }
 
-/// A sample's event with another body.
+/// A sample's event with another body, and the credential that belongs to it.
 #[must_use]
 pub fn with_body(sample: &Sample, body: &[u8]) -> Value {
-    let mut event: Value = serde_json::from_str(&sample.text).unwrap();
-    event["body"] = json!(BASE64.encode(body));
-    event["isBase64Encoded"] = json!(true);
-    event
+    with_body_of(sample, body, &local_secret(&sample.function))
+}
+
+/// The same, as somebody sends it who has this secret.
+fn with_body_of(sample: &Sample, body: &[u8], secret: &str) -> Value {
+    let sample = sample.clone().with_bytes(body).authenticated_by(secret, local_time()).unwrap();
+    serde_json::from_str(&sample.text).unwrap()
 }
 
 /// An authentic event with this body. None if the function wants its secret in the body and there is no place for it.
@@ -44,14 +47,7 @@ pub fn authentic(function: &str, body: &[u8]) -> Option<Value> {
 #[must_use]
 pub fn by_stranger(function: &str, body: &[u8]) -> Value {
     let body = with_secret(function, body, "wrong").unwrap_or_else(|| body.to_owned());
-    let mut event = with_body(&accepted(function), &body);
-    for (_, value) in event["headers"].as_object_mut().unwrap() {
-        *value = json!(value.as_str().unwrap().replace(&secret(function), "wrong"));
-    }
-    if function == "jumio" {
-        event["pathParameters"]["secret"] = json!("wrong");
-    }
-    event
+    with_body_of(&accepted(function), &body, "wrong")
 }
 
 /// What a function takes for its provider's secret.
@@ -60,7 +56,7 @@ pub fn secret(function: &str) -> String {
     match function {
         "wallet-issuance" => ISSUANCE_CODE.to_owned(),
         "wallet-verification" => VERIFICATION_CODE.to_owned(),
-        _ => format!("local-{function}-secret"),
+        _ => local_secret(function),
     }
 }
 
@@ -73,11 +69,7 @@ pub fn takes_secret_in_body(function: &str) -> bool {
 /// The field of the body that has the secret, if it is there.
 #[must_use]
 pub fn secret_field(function: &str) -> Option<&'static str> {
-    match function {
-        "identomat" => Some("callbackApiKey"),
-        "wallet-issuance" | "wallet-verification" => Some("code"),
-        _ => None,
-    }
+    registration(function)?.settings.credential.field()
 }
 
 /// A body with a secret in it, where the function wants one there. None if there is no place for it.

@@ -7,6 +7,7 @@ mod database;
 mod gateway;
 pub mod iam;
 mod lambda;
+pub mod made;
 mod mapping;
 mod nowhere;
 mod providers;

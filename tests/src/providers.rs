@@ -2,34 +2,32 @@
 
 use std::{
     borrow::Cow,
-    net::IpAddr,
     sync::{Arc, LazyLock},
     time::Duration,
 };
 
 use cli::{
+    local_secret,
     sample::Sample,
     wallet::{Announcement, Issuer, SigningKey},
 };
-use identomat::Identomat;
-use jumio::Jumio;
 use model::{
-    Course, EventStore, Expectation, Expectations as _, Kind, MemoryExpectations, Message, MessageDetail, Networks,
-    Provider, ProviderName, Purpose, SecretPair, StoredEvent, Subject, Timestamp, Unrecognized, schema::KindSchema,
+    Course, EventStore, Expectation, Expectations as _, Kind, MemoryExpectations, Message, MessageDetail, Provider,
+    ProviderName, Purpose, SecretPair, StoredEvent, Subject, Timestamp, Unrecognized, schema::KindSchema,
+};
+use providers::{
+    registration,
+    wallet_issuance::{self, WalletIssuance},
+    wallet_verification::{
+        self, WalletVerification,
+        issuers::{PinnedIssuer, TrustedIssuers},
+        keys::KeySet,
+    },
 };
 use runtime::{Cached, Error, GatewayRequest, GatewayResponse, LookUp};
-use signicat::Signicat;
-use verifyvasp::VerifyVasp;
-use wallet_issuance::WalletIssuance;
-use wallet_verification::{
-    WalletVerification,
-    issuers::{PinnedIssuer, TrustedIssuers},
-    keys::KeySet,
-};
 
 /// The functions that receive callbacks.
-pub const FUNCTIONS: [&str; 6] =
-    ["identomat", "jumio", "signicat", "verifyvasp", "wallet-issuance", "wallet-verification"];
+pub use providers::FUNCTIONS;
 
 /// A code that is announced for a verification, without a state or templates.
 pub const VERIFICATION_CODE: &str = "example-code-of-a-verification";
@@ -52,16 +50,20 @@ pub async fn answer(
     now: Timestamp,
 ) -> Result<GatewayResponse, Unknown> {
     let request = request_at(event, now);
-    let secret = SecretPair::new(&format!("local-{function}-secret"), None).unwrap();
-    Ok(match function {
-        "identomat" => runtime::answer(&Identomat::new(secret), store, request, now).await,
-        "jumio" => runtime::answer(&Jumio::new(Documented, secret), store, request, now).await,
-        "signicat" => runtime::answer(&Signicat::new(secret), store, request, now).await,
-        "verifyvasp" => runtime::answer(&VerifyVasp::new(secret), store, request, now).await,
-        "wallet-issuance" => runtime::answer(&WalletIssuance::new(announced().await), store, request, now).await,
-        "wallet-verification" => return Ok(answer_with(trusted_issuers(), store, event, now).await),
-        _ => return Err(Unknown),
-    })
+    let secret = SecretPair::new(&local_secret(function), None).unwrap();
+    macro_rules! answer {
+        ($($name:ident)*) => {
+            match function {
+                $(stringify!($name) => {
+                    runtime::answer(&providers::$name::receiver(secret), store, request, now).await
+                })*
+                "wallet-issuance" => runtime::answer(&WalletIssuance::new(announced().await), store, request, now).await,
+                "wallet-verification" => answer_with(trusted_issuers(), store, event, now).await,
+                _ => return Err(Unknown),
+            }
+        };
+    }
+    Ok(providers::each!(answer))
 }
 
 /// What `wallet-verification` answers at this time, if these issuers are trusted.
@@ -97,15 +99,7 @@ pub fn message_of(event: &StoredEvent, detail: MessageDetail) -> Message {
 /// # Errors
 /// If there is no such function.
 pub fn max_body_bytes(function: &str) -> Result<usize, Unknown> {
-    Ok(match function {
-        "identomat" => Identomat::<SecretPair>::MAX_BODY_BYTES,
-        "jumio" => Jumio::<Documented, SecretPair>::MAX_BODY_BYTES,
-        "signicat" => Signicat::<SecretPair>::MAX_BODY_BYTES,
-        "verifyvasp" => VerifyVasp::<SecretPair>::MAX_BODY_BYTES,
-        "wallet-issuance" => WalletIssuance::<MemoryExpectations>::MAX_BODY_BYTES,
-        "wallet-verification" => WalletVerification::<MemoryExpectations, IssuersKeys>::MAX_BODY_BYTES,
-        _ => return Err(Unknown),
-    })
+    registration(function).map(|registration| registration.max_body_bytes).ok_or(Unknown)
 }
 
 /// What a function's messages are.
@@ -121,23 +115,16 @@ pub(crate) fn kinds_by_provider() -> Vec<ProviderKinds> {
         kinds.extend([Unrecognized::KIND.schema(), Kind::OVERDUE.schema()]);
         ProviderKinds { provider: P::NAME, source: P::SOURCE, kinds }
     }
-    vec![
-        of::<Identomat<SecretPair>>(identomat::kinds::schemas()),
-        of::<Jumio<Documented, SecretPair>>(jumio::kinds::schemas()),
-        of::<Signicat<SecretPair>>(signicat::kinds::schemas()),
-        of::<VerifyVasp<SecretPair>>(verifyvasp::kinds::schemas()),
-        of::<WalletIssuance<MemoryExpectations>>(wallet_issuance::kinds::schemas()),
-        of::<WalletVerification<MemoryExpectations, IssuersKeys>>(wallet_verification::kinds::schemas()),
-    ]
-}
-
-/// The addresses in Jumio's document.
-struct Documented;
-
-impl Networks for Documented {
-    async fn contain(&self, address: IpAddr, _now: Timestamp) -> bool {
-        jumio::ADDRESSES.contains(&address)
+    macro_rules! kinds {
+        ($($name:ident)*) => {
+            vec![
+                $(of::<providers::$name::Receiver<SecretPair>>(providers::$name::kinds::schemas()),)*
+                of::<WalletIssuance<MemoryExpectations>>(wallet_issuance::kinds::schemas()),
+                of::<WalletVerification<MemoryExpectations, IssuersKeys>>(wallet_verification::kinds::schemas()),
+            ]
+        };
     }
+    providers::each!(kinds)
 }
 
 /// What the samples announce, [`VERIFICATION_CODE`] and [`ISSUANCE_CODE`].
@@ -208,10 +195,16 @@ static SAMPLES: LazyLock<Vec<Sample>> = LazyLock::new(|| {
         Some(subject) => sample.with_announced_subject(subject.as_str()),
         None => sample,
     });
-    announced.map(|sample| sample.signed_by(&ISSUER).unwrap()).collect()
+    let signed = announced.map(|sample| sample.signed_by(&ISSUER).unwrap());
+    let authenticated = signed.map(|sample| {
+        let secret = local_secret(&sample.function);
+        sample.authenticated_by(&secret, local_time()).unwrap()
+    });
+    authenticated.collect()
 });
 
-/// The samples in events/ of every function that receives callbacks, with their tokens signed by [`ISSUER`].
+/// The samples in events/ of every function that receives callbacks, with their
+/// tokens signed by [`ISSUER`], and the credentials that the local stack's secrets make.
 #[must_use]
 pub fn samples() -> Vec<Sample> {
     SAMPLES.clone()

@@ -48,7 +48,9 @@ pub async fn expanded(parameters: &[(&str, &str)]) -> Value {
 pub async fn everything_on() -> &'static Value {
     static TEMPLATE: OnceCell<Value> = OnceCell::const_new();
     let make = async || {
-        let template = expanded(&EVERYTHING_ON).await;
+        let (all, with_secrets) = (providers::names().join(","), providers::with_secrets());
+        let of_providers = [("AlarmOnSilenceOf", all.as_str()), ("Providers", with_secrets.as_str())];
+        let template = expanded(&[EVERYTHING_ON, &of_providers].concat()).await;
         let stack = Stack { template: &template };
         for name in object(&template["Conditions"]).keys() {
             assert!(stack.condition(name).unwrap(), "the condition {name} is false with {EVERYTHING_ON:?}");
@@ -58,9 +60,8 @@ pub async fn everything_on() -> &'static Value {
     TEMPLATE.get_or_init(make).await
 }
 
-const EVERYTHING_ON: [(&str, &str); 14] = [
+const EVERYTHING_ON: &[(&str, &str)] = &[
     ("AlarmEmail", "alarms@example.com"),
-    ("AlarmOnSilenceOf", "identomat,jumio,signicat,verifyvasp,wallet"),
     ("CertificateArn", "arn:aws:acm:eu-central-1:000000000000:certificate/example"),
     ("DomainName", "callbacks.example.com"),
     ("IdentomatApiUrl", "https://identomat.example.com"),

@@ -1,8 +1,10 @@
-//! docs/contract/ is what the code does. `UPDATE_CONTRACT=1 cargo test -p tests contract` writes what is made from the types.
+//! docs/contract/ is what the code does, and what follows from the registrations of the providers is where it belongs.
+//! `UPDATE_CONTRACT=1 cargo test -p tests contract` writes what is made from the types and the registrations.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
+    sync::Once,
 };
 
 use serde_json::{Value, json};
@@ -12,23 +14,46 @@ use tests::{
     template::{STACK_NAME, everything_on, resources},
 };
 
-fn folder() -> PathBuf {
-    cli::project_root().unwrap().join("docs/contract")
+const CONTRACT: &str = "docs/contract";
+
+fn path(file: &str) -> PathBuf {
+    cli::project_root().unwrap().join(file)
+}
+
+/// Whether files are to be written, rather than compared.
+#[expect(clippy::disallowed_methods, reason = "how a test is asked to write what it compares")]
+fn is_update() -> bool {
+    std::env::var_os("UPDATE_CONTRACT").is_some()
 }
 
 /// Checks that a file is as it should be, or makes it so.
-#[expect(clippy::disallowed_methods, reason = "how a test is asked to write what it compares")]
 fn check_file(name: &str, expected: &str) {
-    let file = folder().join(name);
-    if std::env::var_os("UPDATE_CONTRACT").is_some() {
+    let file = path(name);
+    if is_update() {
         std::fs::create_dir_all(file.parent().unwrap()).unwrap();
         std::fs::write(&file, expected).unwrap();
     }
     let text = std::fs::read_to_string(&file).unwrap_or_default();
-    assert!(text == expected, "{name} is not current: run UPDATE_CONTRACT=1 cargo test -p tests contract");
+    let other = text.lines().zip(expected.lines()).position(|(is, should_be)| is != should_be);
+    assert!(
+        text == expected,
+        "{name} is not current from line {} on: run UPDATE_CONTRACT=1 cargo test -p tests contract",
+        other.unwrap_or_else(|| text.lines().count().min(expected.lines().count())) + 1
+    );
+}
+
+/// Writes what follows from the registrations if that is asked for, before another test reads it.
+fn update() {
+    static UPDATED: Once = Once::new();
+    UPDATED.call_once(|| {
+        if is_update() {
+            tests::made::files().iter().for_each(|(file, text)| check_file(file, text));
+        }
+    });
 }
 
 fn yaml(file: &str) -> Value {
+    update();
     let text = std::fs::read_to_string(cli::project_root().unwrap().join(file)).unwrap();
     serde_saphyr::from_str(&text).unwrap()
 }
@@ -43,17 +68,22 @@ fn the_schemas_are_those_of_the_types() {
     let schemas = MESSAGE_KINDS.iter().map(|(name, kind)| (name.clone(), kind.schema.clone()));
     for (name, schema) in schemas.chain([("message".to_owned(), any_message())]) {
         let file = format!("{name}.json");
-        check_file(&format!("schemas/{file}"), &format!("{}\n", serde_json::to_string_pretty(&schema).unwrap()));
+        check_file(
+            &format!("{CONTRACT}/schemas/{file}"),
+            &format!("{}\n", serde_json::to_string_pretty(&schema).unwrap()),
+        );
         files.insert(file);
     }
-    let present = std::fs::read_dir(folder().join("schemas")).unwrap();
+    let present = std::fs::read_dir(path(CONTRACT).join("schemas")).unwrap();
     let present: BTreeSet<String> = present.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-    assert_eq!(present, files, "schemas without a kind");
+    let left: Vec<&String> = present.difference(&files).collect();
+    assert!(left.is_empty(), "{CONTRACT}/schemas has files without a kind: delete {left:?}");
 }
 
 #[test]
 fn the_table_of_kinds_is_that_of_the_types() {
     const BEGIN: &str = "<!-- made from the types -->\n";
+    const FILE: &str = "docs/contract/README.md";
     const END: &str = "<!-- up to here -->\n";
     let mut table = "\n| kind | queue | outcomes | details |\n|---|---|---|---|\n".to_owned();
     for (name, kind) in MESSAGE_KINDS.iter() {
@@ -72,10 +102,16 @@ fn the_table_of_kinds_is_that_of_the_types() {
         let link = format!("[`{name}`](schemas/{name}.json)");
         table += &format!("| {link} | {queue} | {outcomes} | {} |\n", code(&mut details));
     }
-    let text = std::fs::read_to_string(folder().join("README.md")).unwrap();
+    let text = std::fs::read_to_string(path(FILE)).unwrap();
     let (before, rest) = text.split_once(BEGIN).unwrap();
     let (_, after) = rest.split_once(END).unwrap();
-    check_file("README.md", &format!("{before}{BEGIN}{table}\n{END}{after}"));
+    check_file(FILE, &format!("{before}{BEGIN}{table}\n{END}{after}"));
+}
+
+#[test]
+fn what_follows_from_the_registrations_is_where_it_belongs() {
+    update();
+    tests::made::files().iter().for_each(|(file, text)| check_file(file, text));
 }
 
 #[test]
@@ -88,7 +124,11 @@ fn every_outcome_of_every_kind_has_a_sample_and_no_sample_has_another() {
     let declared = of_callbacks.flat_map(|(name, kind)| {
         kind.outcomes.iter().map(|outcome| (name.clone(), (*outcome).to_owned(), kind.is_delivery))
     });
-    assert_eq!(of_samples, declared.collect());
+    let declared: BTreeSet<_> = declared.collect();
+    let (missing, unknown) = (declared.difference(&of_samples), of_samples.difference(&declared));
+    let (missing, unknown): (Vec<_>, Vec<_>) = (missing.collect(), unknown.collect());
+    assert!(missing.is_empty(), "no sample in events/ is of this kind, outcome and queue: {missing:?}");
+    assert!(unknown.is_empty(), "samples in events/ have an outcome that kinds.rs does not declare: {unknown:?}");
 }
 
 /// A message as a later version might send it.
@@ -204,6 +244,7 @@ fn check_queue(described: &Value, properties: &Value) {
 
 /// The operations that a stranger finds: method and path, with the function behind each.
 async fn routes_of_the_template() -> BTreeMap<(String, String), String> {
+    update();
     let resources = resources(everything_on().await).unwrap();
     let mut routes = BTreeMap::new();
     for (path, methods) in resources["Api"]["Properties"]["Body"]["paths"].as_object().unwrap() {
@@ -236,8 +277,7 @@ async fn openapi_has_the_routes_of_the_template() {
         assert_eq!(document["paths"][path][method]["operationId"], *function);
     }
     let announced = document["paths"].as_object().unwrap().keys().filter_map(|path| path.strip_prefix(each));
-    let providers = tests::FUNCTIONS.map(|name| name.split('-').next().unwrap());
-    assert_eq!(announced.collect::<BTreeSet<_>>(), BTreeSet::from(providers));
+    assert_eq!(announced.collect::<BTreeSet<_>>(), providers::names().into_iter().collect());
 }
 
 #[tokio::test]

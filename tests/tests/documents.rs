@@ -5,13 +5,13 @@ use std::{
     path::Path,
 };
 
+use providers::{REGISTRATIONS, Registration, names, wallet_verification::issuers::PinnedIssuer, with_secrets};
 use runtime::Https;
 use serde_json::{Value, json};
 use tests::{
     commands::{Block, NOT_RUN, RUN_ELSEWHERE, blocks, calls, documents, spans, with_values},
     template::{everything_on, expanded, resources},
 };
-use wallet_verification::issuers::PinnedIssuer;
 
 #[test]
 fn every_link_within_the_project_leads_somewhere() {
@@ -131,8 +131,6 @@ fn every_test_that_the_pages_on_reliability_and_security_name_exists() {
     }
 }
 
-const PROVIDERS: [&str; 5] = ["identomat", "jumio", "signicat", "verifyvasp", "wallet"];
-
 /// The resources of the template with everything on, by their logical ids.
 async fn stack() -> BTreeMap<String, Value> {
     resources(everything_on().await).unwrap()
@@ -188,7 +186,7 @@ async fn every_alarm_has_a_section_in_the_runbook_and_every_section_its_alarms()
         let anchor = title.to_lowercase().replace(", ", "-");
         for name in title.split(", ") {
             let names: Vec<String> = match name.strip_suffix("PROVIDER") {
-                Some(prefix) => PROVIDERS.iter().map(|provider| format!("{prefix}{provider}")).collect(),
+                Some(prefix) => names().iter().map(|provider| format!("{prefix}{provider}")).collect(),
                 None => vec![name.to_owned()],
             };
             for name in names {
@@ -201,7 +199,7 @@ async fn every_alarm_has_a_section_in_the_runbook_and_every_section_its_alarms()
     // On the dashboard too, except those of the providers that are deployed, which it cannot name.
     let dashboard = stack["Dashboard"]["Properties"]["DashboardBody"].as_str().unwrap();
     for name in alarms {
-        let is_of_a_provider = PROVIDERS.iter().any(|provider| name.ends_with(provider));
+        let is_of_a_provider = names().iter().any(|provider| name.ends_with(provider));
         assert!(dashboard.contains(&format!(":alarm:verification-callbacks-{name}\"")) != is_of_a_provider, "{name}");
     }
 }
@@ -215,7 +213,7 @@ async fn what_the_runbook_asks_the_stack_for_is_in_the_template() {
             // As a command: at the begin of a line or of a substitution.
             for rest in line.split("$(").flat_map(|part| part.trim_start_matches('`').strip_prefix(word)) {
                 let name: String = rest.chars().take_while(|&c| c.is_alphanumeric() || "\"${}".contains(c)).collect();
-                for provider in ["identomat", "jumio", "signicat", "verifyvasp"] {
+                for provider in with_secrets().split(',') {
                     let name = name.replace("${P}", provider).replace('"', "");
                     let is_there = match known {
                         Some(resources) => resources.contains_key(&name),
@@ -235,7 +233,11 @@ async fn what_the_runbook_asks_the_stack_for_is_in_the_template() {
 async fn every_function_and_route_is_hardened_alike() {
     let (stack, template) = (stack().await, everything_on().await);
     let functions = of_type(&stack, "AWS::Lambda::Function");
-    assert_eq!(functions.len(), 11);
+    // SAM names what it deploys after its folder here.
+    let code = functions.iter().map(|(_, function)| function["Code"]["S3Key"].as_str().unwrap().to_owned());
+    let folders = std::fs::read_dir(cli::project_root().unwrap().join("functions")).unwrap();
+    let folders = folders.map(|entry| format!("functions/{}", entry.unwrap().file_name().to_str().unwrap()));
+    assert_eq!(code.collect::<BTreeSet<_>>(), folders.collect());
     for (id, function) in functions {
         let name = id.strip_suffix("Function").unwrap();
         assert_eq!(function["LoggingConfig"]["LogGroup"], stack[&format!("{name}Logs")]["Ref"], "{id}");
@@ -266,7 +268,8 @@ async fn every_function_and_route_is_hardened_alike() {
         let forms = [format!("${{Url}}{public}\""), format!("\"Path\":\"{public}\"")];
         assert!(forms.iter().any(|form| outputs.contains(form)), "{path}");
     }
-    assert_eq!(routes.len(), 8);
+    let ours = ["GET /verifications/{provider}/{subject+}", "PUT /expectations/{provider}"].map(str::to_owned);
+    assert_eq!(routes, REGISTRATIONS.iter().map(Registration::route).chain(ours).collect());
     assert!(routes.iter().eq(limits.keys().collect::<BTreeSet<_>>()), "{routes:?} {limits:?}");
     for limit in limits.values().chain([&stage["DefaultRouteSettings"]]) {
         assert_eq!(limit.to_string().replace('"', ""), "{ThrottlingBurstLimit:400,ThrottlingRateLimit:200}");
@@ -287,7 +290,7 @@ async fn one_provider_alone_deploys_what_it_needs() {
     // How long each provider may take is one parameter for all.
     let due_after = template["Parameters"]["DueAfter"]["Default"].as_str().unwrap();
     let text = serde_json::to_string(&stack).unwrap().replace(due_after, "");
-    for other in ["identomat", "signicat", "verifyvasp", "/callbacks/wallet"] {
+    for other in with_secrets().split(',').filter(|name| *name != "jumio").chain(["/callbacks/wallet"]) {
         assert!(!text.contains(other), "{other}");
     }
     let outputs: BTreeSet<&str> = template["Outputs"].as_object().unwrap().keys().map(String::as_str).collect();

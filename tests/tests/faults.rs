@@ -14,6 +14,7 @@ use cli::{
     local::{Folder, Lifetime, LocalStack},
     sample::Sample,
 };
+use providers::registration;
 use reqwest::Client;
 use serde_json::Value;
 use tests::{Answer, FUNCTIONS, Fault, Hosted, System, callbacks, free_port};
@@ -123,11 +124,7 @@ async fn request_path_of(system: &System<'_>, function: &'static str, http: &Cli
 async fn cold_starts_within_what_the_provider_gives(system: &mut System<'_>) {
     let http = Client::new();
     for function in FUNCTIONS {
-        let provider_gives = Duration::from_secs(match function {
-            "verifyvasp" => 1,
-            "identomat" | "jumio" => 5,
-            _ => 10,
-        });
+        let provider_gives = registration(function).unwrap().answer_within;
         for (delay, expected) in [(Duration::from_millis(100), Answer::Acknowledged), (TOO_LONG, Answer::ComeAgain)] {
             let callback = system.callbacks(function, &http).await.swap_remove(0);
             let Hosted { function: host, proxy } = &system.providers[function];

@@ -1,7 +1,7 @@
 //! What is sent to break something: into every function, by a stranger and with the right credentials. It is refused, or kept byte for byte;
 //! nothing panics, nothing is answered as if it were our fault, and neither memory nor work grows beyond what came.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::LazyLock};
 
 use allocation_counter::AllocationInfo;
 use base64::{
@@ -9,8 +9,9 @@ use base64::{
     engine::general_purpose::{STANDARD as BASE64, URL_SAFE_NO_PAD as BASE64URL},
 };
 use cli::sample::Sample;
-use model::{MemoryStore, Message, MessageDetail, StoredEvent};
+use model::{Credential, MemoryStore, Message, MessageDetail, Place, StoredEvent};
 use proptest::{collection::vec, prelude::*, sample::Index, sample::select};
+use providers::REGISTRATIONS;
 use runtime::DynamoStore;
 use serde_json::{Value, json};
 use tests::{
@@ -237,7 +238,7 @@ fn a_body_of_the_other_kind_is_not_understood_whatever_its_content_type_says() {
 
 /// An accepted event with another value in it beside those that are read, and the body that is to be kept.
 fn with_value_beside(function: &str, value: &str) -> (Value, Vec<u8>) {
-    let body = if function == "jumio" {
+    let body = if !accepted(function).is_json() {
         // Nothing else has a meaning in a form, and encoded the value would be too large.
         let value = value.replace('%', "%25").replace('&', "%26").replace('+', "%2B");
         [format!("x={value}&").as_bytes(), &body_of(&accepted(function))].concat()
@@ -285,7 +286,7 @@ fn check_is_what_was_sent(name: &str, function: &str, kept: &StoredEvent, sent: 
 /// Every body that a sample's becomes when one value in it, at any depth, is this one; with the place of each.
 fn bodies_with_value_anywhere(sample: &Sample, value: &str) -> Vec<(String, Vec<u8>)> {
     let body = body_of(sample);
-    if sample.function != "jumio" {
+    if sample.is_json() {
         let json = serde_json::from_slice(&body).unwrap();
         return jsons_with_value_anywhere(&json, value).into_iter().map(|(at, json)| (at, json.into_bytes())).collect();
     }
@@ -424,8 +425,17 @@ fn check_is_taken(name: &str, runtime: &Runtime, store: &DynamoStore, kept: &Sto
     assert!(taken.is_ok(), "{name}: {kept:?}: {taken:?}");
 }
 
-const IN_BODY: [&str; 3] = ["identomat", "wallet-issuance", "wallet-verification"];
-const IN_HEADER: [&str; 2] = ["signicat", "verifyvasp"];
+/// The functions whose credential is of this sort.
+fn functions_with(is_wanted: impl Fn(Credential) -> bool) -> Vec<&'static str> {
+    let wanted = REGISTRATIONS.iter().filter(|registration| is_wanted(registration.settings.credential));
+    wanted.map(|registration| registration.function).collect()
+}
+
+static IN_BODY: LazyLock<Vec<&str>> = LazyLock::new(|| functions_with(|credential| credential.field().is_some()));
+static IN_AUTHORIZATION: LazyLock<Vec<&str>> = LazyLock::new(|| {
+    functions_with(|credential| matches!(credential, Credential::Presented(Place::Header("authorization", _))))
+});
+/// Jumio, which is known by its addresses too.
 const IN_PATH: [&str; 1] = ["jumio"];
 
 /// Checks what a changed event is answered in these functions, and that one that is accepted becomes the very event that it was.
@@ -449,7 +459,7 @@ fn check_event(name: &str, functions: &[&str], expected: i64, change: impl Fn(&m
 /// Checks whether a function that wants a credential in a header takes it in these headers, which are made from the right one.
 #[track_caller]
 fn check_credential<const N: usize>(name: &str, expected: i64, headers: impl Fn(&str) -> [(&'static str, String); N]) {
-    check_event(name, &IN_HEADER, expected, |event| {
+    check_event(name, &IN_AUTHORIZATION, expected, |event| {
         let all = event["headers"].as_object_mut().unwrap();
         let right = all.iter().find(|(name, _)| name.eq_ignore_ascii_case("authorization")).unwrap().1.clone();
         all.retain(|name, _| !name.eq_ignore_ascii_case("authorization"));
@@ -544,7 +554,7 @@ fn an_event_that_contradicts_itself_is_refused() {
     check_event("base64 that says that it is not", &IN_BODY, 401, |event| {
         event["body"] = json!(BASE64.encode(event["body"].as_str().unwrap()));
     });
-    check_event("no headers", &IN_HEADER, 401, |event| event["headers"] = json!(null));
+    check_event("no headers", &IN_AUTHORIZATION, 401, |event| event["headers"] = json!(null));
     check_event("no path parameters", &IN_PATH, 403, |event| event["pathParameters"] = json!(null));
     check_event("an empty path parameter", &IN_PATH, 403, |event| event["pathParameters"]["secret"] = json!(""));
     check_event("another name for it", &IN_PATH, 403, |event| {
@@ -580,7 +590,7 @@ fn base64_that_says_that_it_is_none_is_kept_as_the_text_it_is() {
 
 #[test]
 fn a_secret_that_is_there_twice_or_is_no_string_is_none() {
-    for function in IN_BODY {
+    for &function in &*IN_BODY {
         let (field, secret) = (secret_field(function).unwrap(), secret(function));
         let escaped = format!(r"\u{:04x}{}", field.as_bytes()[0], &field[1..]);
         for (name, members) in [

@@ -2,23 +2,35 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt::Debug,
     path::PathBuf,
+    sync::LazyLock,
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use cli::sample::Sample;
 use model::{MemoryStore, StoredEvent};
+use providers::{REGISTRATIONS, registration};
 use serde_json::{Map, Value};
-use tests::{FUNCTIONS, answer, contract::MESSAGE_KINDS, local_time, samples, template::everything_on, with_body};
+use tests::{
+    FUNCTIONS, answer, contract::MESSAGE_KINDS, local_time, made, samples, template::everything_on, with_body,
+};
 
 /// The pages, and the functions that each is about.
-const PAGES: [(&str, &[&str]); 5] = [
-    ("identomat.md", &["identomat"]),
-    ("jumio.md", &["jumio"]),
-    ("signicat.md", &["signicat"]),
-    ("verifyvasp.md", &["verifyvasp"]),
-    ("wallet-gateway.md", &["wallet-verification", "wallet-issuance"]),
-];
+static PAGES: LazyLock<BTreeMap<String, Vec<&str>>> = LazyLock::new(|| {
+    let mut pages: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for registration in &REGISTRATIONS {
+        pages.entry(made::page(registration)).or_default().push(registration.function);
+    }
+    pages
+});
+
+/// Compares what a document says with what is so, and names only what differs.
+#[track_caller]
+fn assert_same<T: Ord + Debug>(said: &BTreeSet<T>, so: &BTreeSet<T>, where_: &str) {
+    let (missing, wrong): (Vec<_>, Vec<_>) = (so.difference(said).collect(), said.difference(so).collect());
+    assert!(missing.is_empty() && wrong.is_empty(), "{where_}: {missing:?} are missing, {wrong:?} are wrong");
+}
 
 const STATUS_TABLE: [&str; 5] = ["sample", "with", "kind", "outcome", "reasons"];
 const DETAILS_TABLE: [&str; 3] = ["detail", "kinds", "what it is"];
@@ -146,10 +158,9 @@ impl Body {
         let body = event["body"].as_str().unwrap();
         let is_base64 = event["isBase64Encoded"] == true;
         let body = if is_base64 { BASE64.decode(body).unwrap() } else { body.as_bytes().to_vec() };
-        if sample.function == "jumio" {
-            Self::Form(form_urlencoded::parse(&body).into_owned().collect())
-        } else {
-            Self::Json(serde_json::from_slice(&body).unwrap())
+        match serde_json::from_slice(&body) {
+            Ok(object) => Self::Json(object),
+            Err(_) => Self::Form(form_urlencoded::parse(&body).into_owned().collect()),
         }
     }
 
@@ -165,14 +176,14 @@ impl Body {
 
 /// One row of a page's tables.
 struct Row<'a> {
-    page: &'static str,
+    page: &'a str,
     sample: Sample,
     changes: Vec<Change<'a>>,
     expected: Turnout,
 }
 
 impl<'a> Row<'a> {
-    fn read(page: &'static str, samples: &BTreeMap<String, Sample>, cells: &[&'a str]) -> Self {
+    fn read(page: &'a str, samples: &BTreeMap<String, Sample>, cells: &[&'a str]) -> Self {
         let [sample, with, kind, outcome, reasons] = cells else { panic!("{cells:?}") };
         let name = |text: &str| {
             let (name, target) = text.strip_prefix('[')?.strip_suffix(".json)")?.split_once("](../../events/")?;
@@ -238,12 +249,17 @@ impl<'a> Row<'a> {
 fn for_each_row(mut with: impl AsyncFnMut(Row<'_>)) {
     let samples: BTreeMap<String, Sample> = samples().into_iter().map(|sample| (sample.name(), sample)).collect();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-    for (name, functions) in PAGES {
+    for (name, functions) in &*PAGES {
         let text = page(name);
         let rows = rows(&text, &STATUS_TABLE);
-        assert!(rows.len() > 10, "{name}");
+        assert!(!rows.is_empty(), "docs/providers/{name} has no table {STATUS_TABLE:?}");
         // A row that no table has is one that nobody reads.
-        assert_eq!(text.matches("](../../events/").count(), rows.len(), "{name}");
+        let links = text.matches("](../../events/").count();
+        assert_eq!(
+            links,
+            rows.len(),
+            "docs/providers/{name} has links to samples outside of its table {STATUS_TABLE:?}"
+        );
         for cells in rows {
             let row = Row::read(name, &samples, &cells);
             assert!(functions.contains(&row.sample.function.as_str()), "{}", row.name());
@@ -288,14 +304,13 @@ fn the_answer_of_every_page_is_what_the_provider_gets() {
 #[test]
 fn the_time_limit_of_every_page_is_that_of_its_functions() {
     let mut functions = BTreeSet::new();
-    for (name, of_page) in PAGES {
+    for (name, of_page) in &*PAGES {
         let text = page(name);
         let facts = rows(&text, &FACTS_TABLE);
         let within = facts.iter().find(|row| row[0] == "within").unwrap()[1];
         for function in of_page {
-            let source = read(&format!("functions/{function}/src/lib.rs"));
-            let (_, rest) = source.split_once("ANSWER_WITHIN: Duration = Duration::from_secs(").unwrap();
-            assert_eq!(within, format!("{} s", rest.split_once(')').unwrap().0), "{name}");
+            let seconds = registration(function).unwrap().answer_within.as_secs();
+            assert_eq!(within, format!("{seconds} s"), "{name}");
             functions.insert(*function);
         }
     }
@@ -314,7 +329,7 @@ fn every_kind_is_in_a_page_with_every_outcome_that_it_has() {
         .iter()
         .filter(|(name, _)| is_callback(name))
         .flat_map(|(name, kind)| kind.outcomes.iter().map(|outcome| (name.clone(), (*outcome).to_owned())));
-    assert_eq!(in_pages, declared.collect());
+    assert_same(&in_pages, &declared.collect(), "kinds and outcomes in the tables of docs/providers/");
 
     // And so is every schema, whatever this version of the types declares.
     let kinds: BTreeSet<String> = in_pages.into_iter().map(|(kind, _)| kind).collect();
@@ -324,21 +339,21 @@ fn every_kind_is_in_a_page_with_every_outcome_that_it_has() {
         .filter_map(|name| name.strip_suffix(".json").map(str::to_owned))
         .filter(|name| name != "message" && is_callback(name))
         .collect();
-    assert_eq!(kinds, schemas);
+    assert_same(&kinds, &schemas, "kinds with a schema in the tables of docs/providers/");
 }
 
 #[test]
 fn the_details_of_every_page_are_those_of_the_messages() {
-    let mut in_pages: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for (name, _) in PAGES {
+    let mut in_pages: BTreeSet<(String, String)> = BTreeSet::new();
+    for name in PAGES.keys() {
         for row in rows(&page(name), &DETAILS_TABLE) {
             for kind in spans(row[1]) {
-                let is_new = in_pages.entry(kind.to_owned()).or_default().insert(span(row[0]).to_owned());
+                let is_new = in_pages.insert((kind.to_owned(), span(row[0]).to_owned()));
                 assert!(is_new, "{name}: {row:?}");
             }
         }
     }
-    let mut of_messages: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let mut of_messages: BTreeSet<(String, String)> = BTreeSet::new();
     for (name, kind) in MESSAGE_KINDS.iter() {
         let details = &kind.schema["properties"]["data"]["properties"]["details"];
         let required = details["required"].as_array().cloned().unwrap_or_default();
@@ -347,10 +362,10 @@ fn the_details_of_every_page_are_those_of_the_messages() {
         for detail in names.filter(|name| *name != "payload_omitted") {
             let is_required = required.iter().any(|name| name == detail);
             let detail = if is_required { detail.clone() } else { format!("{detail}?") };
-            of_messages.entry(name.clone()).or_default().insert(detail);
+            of_messages.insert((name.clone(), detail));
         }
     }
-    assert_eq!(in_pages, of_messages);
+    assert_same(&in_pages, &of_messages, "kinds and details in the tables of docs/providers/");
 }
 
 #[test]
@@ -368,7 +383,7 @@ fn every_reason_not_to_trust_a_token_is_in_the_wallets_page() {
 
 #[test]
 fn every_sample_that_a_page_sends_exists_and_is_for_its_function() {
-    for (name, functions) in PAGES {
+    for (name, functions) in &*PAGES {
         let text = page(name);
         let sends = text.lines().filter_map(|line| line.strip_prefix("cargo callbacks send "));
         let sent: Vec<PathBuf> = sends.flat_map(str::split_whitespace).map(PathBuf::from).collect();
@@ -399,7 +414,7 @@ async fn every_output_and_parameter_that_a_page_names_is_in_the_template() {
             && capitals > 1
             && capitals < text.len()
     };
-    for name in PAGES.map(|(name, _)| name).into_iter().chain(["README.md"]) {
+    for name in PAGES.keys().map(String::as_str).chain(["README.md"]) {
         let text = page(name);
         // Outside of blocks of commands.
         let prose: String = text.split("```").step_by(2).collect();
@@ -421,13 +436,13 @@ async fn every_output_and_parameter_that_a_page_names_is_in_the_template() {
 fn the_index_leads_to_every_page_and_there_is_no_other() {
     let folder = std::fs::read_dir(cli::project_root().unwrap().join("docs/providers")).unwrap();
     let files: BTreeSet<String> = folder.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-    let pages = PAGES.iter().map(|(name, _)| (*name).to_owned());
-    assert_eq!(files, pages.chain(["README.md".to_owned()]).collect());
+    let pages = PAGES.keys().cloned();
+    assert_same(&files, &pages.chain(["README.md".to_owned()]).collect(), "pages in docs/providers/");
     let index = page("README.md");
-    for (name, functions) in PAGES {
-        let row = index.lines().find(|line| line.contains(&format!("]({name})"))).unwrap();
+    for (name, functions) in &*PAGES {
         for function in functions {
-            assert!(spans(row).contains(function), "{name}");
+            let is_row = |line: &str| line.contains(&format!("]({name})")) && spans(line).contains(function);
+            assert!(index.lines().any(is_row), "docs/providers/README.md does not lead to {name} for {function}");
         }
     }
 }

@@ -9,11 +9,12 @@ use cli::{
 };
 use jiff::SignedDuration;
 use model::{Expectation, MemoryStore, MessageDetail, Retention, StoredEvent};
+use providers::REGISTRATIONS;
 use serde_json::{Value, json};
 use tests::{
     FUNCTIONS, answer,
     contract::{check_message, check_message_around_payload},
-    local_time, message_of, samples,
+    local_time, message_of, samples, secret_field,
 };
 
 #[tokio::test]
@@ -52,8 +53,8 @@ async fn a_sample_about_another_verification_turns_out_the_same_and_padded_too()
         assert_eq!(event.subject, "another-verification");
         functions.insert((sample.function, event.body.len() > 200_000));
     }
-    let known_by_secrets = ["identomat", "jumio", "signicat", "verifyvasp"];
-    let expected = known_by_secrets.into_iter().flat_map(|name| [(name.to_owned(), false), (name.to_owned(), true)]);
+    let with_secrets = REGISTRATIONS.iter().filter(|registration| registration.has_secret());
+    let expected = with_secrets.flat_map(|one| [false, true].map(|is_padded| (one.function.to_owned(), is_padded)));
     assert_eq!(functions, expected.collect());
 }
 
@@ -92,12 +93,7 @@ fn assert_body_is_as_it_came(sample: &Sample, event: &StoredEvent) {
     let sent: Value = serde_json::from_str(&sample.text).unwrap();
     let body = sent["body"].as_str().unwrap();
     let body = if sent["isBase64Encoded"] == true { BASE64.decode(body).unwrap() } else { body.as_bytes().to_vec() };
-    let secret = match sample.function.as_str() {
-        "identomat" => Some("callbackApiKey"),
-        "wallet-issuance" | "wallet-verification" => Some("code"),
-        _ => None,
-    };
-    if let Some(secret) = secret {
+    if let Some(secret) = secret_field(&sample.function) {
         let mut body: Value = serde_json::from_slice(&body).unwrap();
         body.as_object_mut().unwrap().remove(secret).unwrap();
         assert_eq!(serde_json::from_slice::<Value>(&event.body).unwrap(), body, "{}", sample.name());

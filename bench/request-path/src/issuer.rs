@@ -12,12 +12,12 @@ use aws_lc_rs::{
     },
 };
 use jsonwebtoken::{Algorithm, EncodingKey, Header, jwk::Jwk};
-use runtime::{Cached, Error, LookUp};
-use serde_json::{Value, json};
-use wallet_verification::{
+use providers::wallet_verification::{
     issuers::{PinnedIssuer, TrustedIssuers},
     keys::KeySet,
 };
+use runtime::{Cached, Error, LookUp};
+use serde_json::{Value, json};
 
 use crate::now;
 

@@ -1,19 +1,14 @@
 //! The functions that receive callbacks, each with the callbacks that are measured.
 
-use std::{net::IpAddr, time::Duration};
+use std::time::Duration;
 
 use anyhow::bail;
-use identomat::Identomat;
-use jumio::Jumio;
 use model::{
-    AuthError, EventStore, Expectation, Expectations as _, MemoryExpectations, Networks, Parsed, Provider as _,
-    Receipt, Rejection, Request, SecretPair, Timestamp, Unrecognized, Verified,
+    AuthError, EventStore, Expectation, Expectations as _, MemoryExpectations, Parsed, Provider as _, Receipt,
+    Rejection, Request, SecretPair, Unrecognized, Verified,
 };
-use runtime::{Cached, GatewayRequest, GatewayResponse, Secrets, Vault};
-use signicat::Signicat;
-use verifyvasp::VerifyVasp;
-use wallet_issuance::WalletIssuance;
-use wallet_verification::WalletVerification;
+use providers::{wallet_issuance::WalletIssuance, wallet_verification::WalletVerification};
+use runtime::{Cached, GatewayRequest, Secrets, Vault};
 
 use crate::{
     issuer::{Issuer, PublicKeys},
@@ -21,110 +16,96 @@ use crate::{
 };
 
 /// The functions that receive callbacks.
-pub const FUNCTIONS: [&str; 6] =
-    ["identomat", "jumio", "signicat", "verifyvasp", "wallet-issuance", "wallet-verification"];
+pub use providers::FUNCTIONS;
 
-/// One provider of them all, with all that it needs at hand.
-pub enum Provider {
-    /// Identomat.
-    Identomat(Identomat<Secrets>),
-    /// Jumio.
-    Jumio(Jumio<Documented, Secrets>),
-    /// Signicat Assure.
-    Signicat(Signicat<Secrets>),
-    /// `VerifyVASP`.
-    VerifyVasp(VerifyVasp<Secrets>),
-    /// The wallet gateway, about issuances.
-    WalletIssuance(WalletIssuance<MemoryExpectations>),
-    /// The wallet gateway, about verifications.
-    WalletVerification(WalletVerification<MemoryExpectations, PublicKeys>),
-}
+macro_rules! provider {
+    ($($name:ident)*) => {
+        /// One provider of them all, with all that it needs at hand.
+        #[expect(non_camel_case_types, missing_docs, reason = "the names that the providers are registered by")]
+        pub enum Provider {
+            $($name(providers::$name::Receiver<Secrets>),)*
+            wallet_issuance(WalletIssuance<MemoryExpectations>),
+            wallet_verification(WalletVerification<MemoryExpectations, PublicKeys>),
+        }
 
-/// The same of each provider. They have no type in common: a function has one.
-macro_rules! of_each {
-    ($provider:expr, $one:ident => $what:expr) => {
-        match $provider {
-            Provider::Identomat($one) => $what,
-            Provider::Jumio($one) => $what,
-            Provider::Signicat($one) => $what,
-            Provider::VerifyVasp($one) => $what,
-            Provider::WalletIssuance($one) => $what,
-            Provider::WalletVerification($one) => $what,
+        impl Provider {
+            /// The provider of this function, with the secrets of the local stack.
+            ///
+            /// # Errors
+            /// If there is no such function.
+            pub async fn of(function: &str, expected: Option<Expectation>, issuer: &Issuer) -> anyhow::Result<Self> {
+                let secret = Vault::Fixed(SecretPair::new(&format!("local-{function}-secret"), None)?);
+                let secrets = Cached::new(secret, Duration::from_secs(1)).filled(now(), Duration::from_secs(1)).await;
+                let expectations = MemoryExpectations::default();
+                if let Some(expected) = expected {
+                    expectations.register(&expected, now()).await?;
+                }
+                Ok(match function {
+                    $(stringify!($name) => Self::$name(providers::$name::receiver(secrets)),)*
+                    "wallet-issuance" => Self::wallet_issuance(WalletIssuance::new(expectations)),
+                    "wallet-verification" => {
+                        Self::wallet_verification(WalletVerification::new(expectations, issuer.trusted().await?))
+                    }
+                    _ => bail!("there is no function {function}"),
+                })
+            }
+
+            /// What the function answers to an event of the gateway's: JSON in, JSON out, as Lambda's runtime hands them over.
+            ///
+            /// # Errors
+            /// If the event is none.
+            pub async fn answer(&self, store: &impl EventStore, event: &[u8]) -> serde_json::Result<Vec<u8>> {
+                let request: GatewayRequest = serde_json::from_slice(event)?;
+                let response = match self {
+                    $(Self::$name(one) => runtime::answer(one, store, request, now()).await,)*
+                    Self::wallet_issuance(one) => runtime::answer(one, store, request, now()).await,
+                    Self::wallet_verification(one) => runtime::answer(one, store, request, now()).await,
+                };
+                serde_json::to_vec(&response)
+            }
+
+            /// See [`model::receive`].
+            ///
+            /// # Errors
+            /// If the callback is refused.
+            pub async fn receive(&self, store: &impl EventStore, request: &Request) -> Result<Receipt, Rejection> {
+                match self {
+                    $(Self::$name(one) => model::receive(one, store, request, now()).await,)*
+                    Self::wallet_issuance(one) => model::receive(one, store, request, now()).await,
+                    Self::wallet_verification(one) => model::receive(one, store, request, now()).await,
+                }
+            }
+
+            /// See [`model::Provider::authenticate`].
+            ///
+            /// # Errors
+            /// If the callback is refused.
+            pub async fn authenticate(&self, request: &Request) -> Result<Verified, AuthError> {
+                match self {
+                    $(Self::$name(one) => one.authenticate(request, now()).await,)*
+                    Self::wallet_issuance(one) => one.authenticate(request, now()).await,
+                    Self::wallet_verification(one) => one.authenticate(request, now()).await,
+                }
+            }
+
+            /// See [`model::Provider::parse`].
+            ///
+            /// # Errors
+            /// If the callback is not understood.
+            pub fn parse(&self, verified: &Verified) -> Result<Parsed, Unrecognized> {
+                fn parse<P: model::Provider>(_: &P, verified: &Verified) -> Result<Parsed, Unrecognized> {
+                    P::parse(verified)
+                }
+                match self {
+                    $(Self::$name(one) => parse(one, verified),)*
+                    Self::wallet_issuance(one) => parse(one, verified),
+                    Self::wallet_verification(one) => parse(one, verified),
+                }
+            }
         }
     };
 }
-
-impl Provider {
-    /// The provider of this function, with the secrets of the local stack.
-    ///
-    /// # Errors
-    /// If there is no such function.
-    pub async fn of(function: &str, expected: Option<Expectation>, issuer: &Issuer) -> anyhow::Result<Self> {
-        let secret = Vault::Fixed(SecretPair::new(&format!("local-{function}-secret"), None)?);
-        let secrets = Cached::new(secret, Duration::from_secs(1)).filled(now(), Duration::from_secs(1)).await;
-        let expectations = MemoryExpectations::default();
-        if let Some(expected) = expected {
-            expectations.register(&expected, now()).await?;
-        }
-        Ok(match function {
-            "identomat" => Self::Identomat(Identomat::new(secrets)),
-            "jumio" => Self::Jumio(Jumio::new(Documented, secrets)),
-            "signicat" => Self::Signicat(Signicat::new(secrets)),
-            "verifyvasp" => Self::VerifyVasp(VerifyVasp::new(secrets)),
-            "wallet-issuance" => Self::WalletIssuance(WalletIssuance::new(expectations)),
-            "wallet-verification" => {
-                Self::WalletVerification(WalletVerification::new(expectations, issuer.trusted().await?))
-            }
-            _ => bail!("there is no function {function}"),
-        })
-    }
-
-    /// What the function answers to an event of the gateway's: JSON in, JSON out, as Lambda's runtime hands them over.
-    ///
-    /// # Errors
-    /// If the event is none.
-    pub async fn answer(&self, store: &impl EventStore, event: &[u8]) -> serde_json::Result<Vec<u8>> {
-        let request: GatewayRequest = serde_json::from_slice(event)?;
-        let response: GatewayResponse = of_each!(self, one => runtime::answer(one, store, request, now()).await);
-        serde_json::to_vec(&response)
-    }
-
-    /// See [`model::receive`].
-    ///
-    /// # Errors
-    /// If the callback is refused.
-    pub async fn receive(&self, store: &impl EventStore, request: &Request) -> Result<Receipt, Rejection> {
-        of_each!(self, one => model::receive(one, store, request, now()).await)
-    }
-
-    /// See [`model::Provider::authenticate`].
-    ///
-    /// # Errors
-    /// If the callback is refused.
-    pub async fn authenticate(&self, request: &Request) -> Result<Verified, AuthError> {
-        of_each!(self, one => one.authenticate(request, now()).await)
-    }
-
-    /// See [`model::Provider::parse`].
-    ///
-    /// # Errors
-    /// If the callback is not understood.
-    pub fn parse(&self, verified: &Verified) -> Result<Parsed, Unrecognized> {
-        fn parse<P: model::Provider>(_: &P, verified: &Verified) -> Result<Parsed, Unrecognized> {
-            P::parse(verified)
-        }
-        of_each!(self, one => parse(one, verified))
-    }
-}
-
-/// The addresses in Jumio's document.
-pub struct Documented;
-
-impl Networks for Documented {
-    async fn contain(&self, address: IpAddr, _now: Timestamp) -> bool {
-        jumio::ADDRESSES.contains(&address)
-    }
-}
+providers::each!(provider);
 
 #[cfg(test)]
 mod tests {

@@ -161,7 +161,7 @@ pub(crate) fn secret_arn(function: &str) -> String {
 fn secret(arn: &str) -> anyhow::Result<Value> {
     let name = arn.rsplit(':').next().and_then(|name| name.strip_suffix("-AbCdEf"));
     let name = name.with_context(|| format!("there is no secret {arn}"))?;
-    let text = json!({ "current": format!("local-{name}-secret") }).to_string();
+    let text = json!({ "current": cli::local_secret(name) }).to_string();
     Ok(json!({
         "ARN": arn, "Name": name, "SecretString": text, "CreatedDate": 1_769_817_600.0,
         "VersionId": "00000000-0000-4000-8000-000000000000", "VersionStages": ["AWSCURRENT"],

@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use cli::sample::Sample;
+use cli::sample::{Expect, Sample};
 use serde::Serialize;
 use serde_json::json;
 
@@ -66,7 +66,8 @@ pub(crate) const TABLES: Tables = Tables {
 /// The gateway whose tokens are trusted.
 pub(crate) const ISSUER: &str = "https://wallet-gateway.example.com";
 
-/// The samples that are measured of each provider: new, refused, not understood.
+/// The samples that are measured of a provider: new, refused, not understood. Of one that is not listed, it is the first
+/// approval, and so on.
 const SAMPLES: [(&str, &str, &str, &str); 6] = [
     ("identomat", "session-change-approved", "refused-wrong-key", "unknown-type"),
     ("jumio", "netverify-approved", "refused-wrong-secret", "unknown-status"),
@@ -99,13 +100,23 @@ pub(crate) fn all(root: &Path, binaries: &Path) -> anyhow::Result<Vec<Subject>> 
         function: name.to_owned(),
         looks_up: name.starts_with("wallet-"),
     };
-    for (name, fresh, refused, unrecognized) in SAMPLES {
-        let find = |file: &str| {
+    for name in providers::FUNCTIONS {
+        let (_, fresh, refused, unrecognized) = SAMPLES.into_iter().find(|listed| listed.0 == name).unwrap_or_default();
+        let find = |file: &str, is_like: &dyn Fn(&Expect) -> bool| {
+            let of_function = samples.iter().filter(|sample| sample.function == name);
             let full = format!("{name}/{file}");
-            samples.iter().find(|sample| sample.name() == full).cloned().with_context(|| format!("there is no {full}"))
+            let is_it =
+                |sample: &&Sample| if file.is_empty() { is_like(&sample.expect) } else { sample.name() == full };
+            of_function.cloned().find(|sample| is_it(&sample)).with_context(|| format!("there is no sample {full}"))
         };
-        let by_outcome =
-            BTreeMap::from([(Fresh, find(fresh)?), (Refused, find(refused)?), (Unrecognized, find(unrecognized)?)]);
+        let is_approved =
+            |expect: &Expect| expect.event.as_ref().is_some_and(|event| event.outcome == model::Outcome::Approved);
+        let is_unrecognized = |expect: &Expect| expect.event.as_ref().is_some_and(|event| event.unrecognized.is_some());
+        let by_outcome = BTreeMap::from([
+            (Fresh, find(fresh, &is_approved)?),
+            (Refused, find(refused, &|expect| [401, 403].contains(&expect.status))?),
+            (Unrecognized, find(unrecognized, &is_unrecognized)?),
+        ]);
         subjects.push(function(name, Source::Samples(by_outcome), &[Fresh, Repeat, Refused, Unrecognized]));
     }
     subjects.push(function("publisher", Source::Stream, &[Fresh, Alone]));
@@ -178,7 +189,7 @@ impl Subject {
             ("DELIVERY_QUEUE_URL", queue("delivery-requests")),
             ("SPILL_QUEUE_URL", queue("spill")),
             ("UNPUBLISHED_QUEUE_URL", queue("unpublished")),
-            ("PROVIDERS", "identomat,jumio,signicat,verifyvasp,wallet".to_owned()),
+            ("PROVIDERS", providers::names().join(",")),
             ("SECRET", secret_arn(&self.function)),
             ("ISSUERS", issuers.to_string()),
             ("METRICS_NAMESPACE", "verification-callbacks".to_owned()),

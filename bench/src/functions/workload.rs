@@ -8,6 +8,7 @@ use std::{
 use anyhow::{Context as _, bail};
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use cli::{
+    local_secret,
     sample::Sample,
     wallet::{Announcement, Issuer},
 };
@@ -145,7 +146,9 @@ impl Workload {
             varied.text = varied.text.replace(&announcement.code, &code);
             announcement.code = code;
         }
-        let mut event: Value = serde_json::from_str(&varied.signed_by(&self.issuer)?.text)?;
+        let mut event: Value = serde_json::from_str(
+            &varied.signed_by(&self.issuer)?.authenticated_by(&local_secret(&sample.function), runtime::now())?.text,
+        )?;
         if let Some(event) = event.as_object_mut() {
             // What the gateway does not send.
             event.remove("expect");

@@ -24,7 +24,8 @@ CREATE TABLE IF NOT EXISTS verifications (
 
 /// The kinds that count as verdicts. Later versions may add others: this consumer keeps those in the history and does
 /// not act on them.
-const VERDICTS: [&str; 10] = [
+const VERDICTS: &[&str] = &[
+    // made from the registrations: verdicts
     "verification.identomat.session-change",
     "verification.jumio.document-verification",
     "verification.jumio.netverify-authentication",
@@ -35,6 +36,7 @@ const VERDICTS: [&str; 10] = [
     "verification.verifyvasp.verification-result",
     "verification.wallet.issuance",
     "verification.wallet.verification",
+    // up to here
 ];
 
 /// What was done with a message.

@@ -14,6 +14,7 @@ use model::{
     Announced, Announcement, CourseKey, Details, Events, Expectations, Request, Retention, StoredEvent, Subject,
     Timestamp, Track, is_plain_reference,
 };
+use providers::{is_reference, tracks};
 use runtime::{Error, GatewayRequest, GatewayResponse, come_again, respond};
 use serde::Deserialize;
 use serde_json::json;
@@ -124,9 +125,8 @@ impl<E: Expectations, S: Events> Announcements<E, S> {
         let Some(track) = tracks.iter().find(named) else {
             return Answer::Refused(400, "the provider has no such track: its page in docs/providers/ lists them");
         };
-        let is_reference = |(name, value): (&String, &String)| {
-            references(provider).contains(&name.as_str()) && is_plain_reference(value)
-        };
+        let is_reference =
+            |(name, value): (&String, &String)| is_reference(provider, name) && is_plain_reference(value);
         if !details.iter().all(is_reference) {
             return Answer::Refused(
                 400,
@@ -150,27 +150,6 @@ impl<E: Expectations, S: Events> Announcements<E, S> {
             Err(error) => return Answer::Unavailable(error.into()),
         };
         Answer::Expected { is_new, subject, tracks: vec![track], announced_at, due_at: Some(due_at), details }
-    }
-}
-
-/// The tracks of a provider that have verdicts, the usual one first. None for the wallet gateway, whose codes say what is
-/// expected.
-fn tracks(provider: &str) -> Option<&'static [Track]> {
-    match provider {
-        "identomat" => Some(identomat::kinds::TRACKS),
-        "jumio" => Some(jumio::kinds::TRACKS),
-        "signicat" => Some(signicat::kinds::TRACKS),
-        "verifyvasp" => Some(verifyvasp::kinds::TRACKS),
-        "wallet" => Some(&[]),
-        _ => None,
-    }
-}
-
-/// The details of an announcement that a provider is asked by.
-fn references(provider: &str) -> &'static [&'static str] {
-    match provider {
-        "signicat" => &[signicat::kinds::DOSSIER_ID],
-        _ => &[],
     }
 }
 

@@ -15,8 +15,8 @@ use std::time::Duration;
 
 use kinds::{By, Delivery, SessionChange, VideoCall};
 use model::{
-    AuthError, Identity, Kind, Outcome, Parsed, Provider, ProviderName, Request, SecretSource, Subject, Timestamp,
-    Unrecognized, Verified, secret_in_body, wire,
+    AuthError, Credential, Identity, Kind, Outcome, Parsed, Place, Provider, ProviderName, Request, SecretSource,
+    Settings, Subject, Timestamp, Unrecognized, Verified, secret_in_body, wire,
 };
 use payload::{Callback, CallbackType};
 
@@ -30,6 +30,30 @@ impl<S: SecretSource> Identomat<S> {
     pub fn new(callback_api_key: S) -> Self {
         Self { callback_api_key }
     }
+}
+
+/// What is said of this function elsewhere.
+pub const SETTINGS: Settings = Settings {
+    title: "Identomat",
+    description: "Receives Identomat's callbacks",
+    credential: Credential::Presented(Place::Field("callbackApiKey")),
+    authenticated_by: "the key in the body",
+    secret: "The callbackApiKey in the company's settings at Identomat",
+    memory_mb: 256,
+    timeout: Duration::from_secs(10),
+    is_default: true,
+    verification: "A session that was begun at Identomat",
+    tracks: kinds::TRACKS,
+    references: &[],
+    url_parameter: Some("IdentomatApiUrl"),
+};
+
+/// The provider with one secret.
+pub type Receiver<S> = Identomat<S>;
+
+/// The provider that presents one of these secrets.
+pub fn receiver<S: SecretSource>(secret: S) -> Receiver<S> {
+    Identomat::new(secret)
 }
 
 impl<S: SecretSource> Provider for Identomat<S> {

@@ -11,8 +11,8 @@ pub mod payload;
 use std::{borrow::Cow, net::IpAddr, time::Duration};
 
 use model::{
-    AuthError, Identity, Networks, Outcome, Parsed, Provider, ProviderName, Request, SecretSource, Subject, Timestamp,
-    Unrecognized, Verified, source_address,
+    AuthError, Credential, Identity, Networks, Outcome, Parsed, Place, Provider, ProviderName, Request, SecretSource,
+    Settings, Subject, Timestamp, Unrecognized, Verified, source_address,
     wire::{self, Members},
 };
 use payload::{
@@ -45,6 +45,16 @@ const fn address(a: u8, b: u8, c: u8, d: u8) -> IpAddr {
     IpAddr::V4(std::net::Ipv4Addr::new(a, b, c, d))
 }
 
+/// The networks of [`ADDRESSES`] alone, which need no look-up.
+#[derive(Debug, Clone, Copy)]
+pub struct Documented;
+
+impl Networks for Documented {
+    async fn contain(&self, address: IpAddr, _now: Timestamp) -> bool {
+        ADDRESSES.contains(&address)
+    }
+}
+
 /// The host names whose addresses are the current ones.
 pub const HOSTS: [&str; 3] = ["callback.jumio.com", "callback.lon.jumio.com", "callback.core-sgp.jumio.com"];
 
@@ -59,6 +69,30 @@ impl<N: Networks, S: SecretSource> Jumio<N, S> {
     pub fn new(networks: N, path_secret: S) -> Self {
         Self { networks, path_secret }
     }
+}
+
+/// What is said of this function elsewhere.
+pub const SETTINGS: Settings = Settings {
+    title: "Jumio Netverify",
+    description: "Receives Jumio's callbacks",
+    credential: Credential::Presented(Place::Path),
+    authenticated_by: "the source address, and the secret in the path",
+    secret: "The secret part of the address that Jumio calls",
+    memory_mb: 256,
+    timeout: Duration::from_secs(10),
+    is_default: true,
+    verification: "A scan, an authentication or a document that was begun at Jumio",
+    tracks: kinds::TRACKS,
+    references: &[],
+    url_parameter: Some("JumioRetrievalUrl"),
+};
+
+/// The provider with one secret.
+pub type Receiver<S> = Jumio<Documented, S>;
+
+/// The provider that presents one of these secrets.
+pub fn receiver<S: SecretSource>(secret: S) -> Receiver<S> {
+    Jumio::new(Documented, secret)
 }
 
 impl<N: Networks, S: SecretSource> Provider for Jumio<N, S> {

@@ -164,23 +164,12 @@ impl<F: Fetcher> Asked<F> {
     /// # Errors
     /// If what the environment says is not understood.
     pub async fn from_env(aws: &Aws, fetcher: impl FnOnce(&str) -> F) -> Result<Option<Self>, Error> {
-        let Some(url) = aws.retrieval_url(Self::NAME, false)? else { return Ok(None) };
-        let credentials = aws.retrieval_credentials(Self::NAME).await?;
+        let Some(url) = aws.retrieval_url(Self::NAME, F::WITHOUT_CREDENTIALS.is_some())? else { return Ok(None) };
         let web = Questions::new(Https::new()?);
-        Ok(Some(Self::new(fetcher(&url), credentials, web, aws.pauses()?, aws.retention()?)))
-    }
-
-    /// The same for one that runs in the company's own network and needs no credentials.
-    ///
-    /// # Errors
-    /// If what the environment says is not understood.
-    pub async fn in_own_network(aws: &Aws, fetcher: impl FnOnce(&str) -> F) -> Result<Option<Self>, Error>
-    where
-        F: Fetcher<Credentials = model::NoCredentials>,
-    {
-        let Some(url) = aws.retrieval_url(Self::NAME, true)? else { return Ok(None) };
-        let credentials = aws.looked_up(CredentialVault::Fixed(model::NoCredentials {})).await;
-        let web = Questions::new(Https::new()?).within_own_network();
+        let (credentials, web) = match F::WITHOUT_CREDENTIALS {
+            Some(none) => (aws.looked_up(CredentialVault::Fixed(none)).await, web.within_own_network()),
+            None => (aws.retrieval_credentials(Self::NAME).await?, web),
+        };
         Ok(Some(Self::new(fetcher(&url), credentials, web, aws.pauses()?, aws.retention()?)))
     }
 }

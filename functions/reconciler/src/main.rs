@@ -3,12 +3,12 @@
 use std::{process::ExitCode, time::Duration};
 
 use jiff::SignedDuration;
+use providers::wallet_verification::issuers::TrustedIssuers;
 use reconciler::{
     Reconciler,
     sources::{Fetchers, Sources},
 };
 use runtime::Aws;
-use wallet_verification::issuers::TrustedIssuers;
 
 /// How long a run goes on. Lambda ends it after a minute, and the next one begins then.
 const RUN: SignedDuration = SignedDuration::from_secs(45);

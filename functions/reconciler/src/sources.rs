@@ -2,18 +2,15 @@
 
 use std::sync::Arc;
 
-use identomat::fetch::IdentomatFetcher;
 use jiff::SignedDuration;
-use jumio::fetch::JumioFetcher;
 use model::{Course, CourseKey, Events, Fetcher, Pauses, Retention, Schedule, Timestamp, Web};
-use runtime::{Aws, DynamoPauses, Error, LookUp, Questions, chain};
-use signicat::fetch::SignicatFetcher;
-use tracing::warn;
-use verifyvasp::fetch::VerifyVaspFetcher;
-use wallet_verification::{
+use providers::wallet_verification::{
+    self,
     issuers::TrustedIssuers,
     keys::{JwksUrl, KeySet},
 };
+use runtime::{Aws, DynamoPauses, Error, LookUp, Questions, chain};
+use tracing::warn;
 
 use crate::{Answer, Source, asked::Asked};
 
@@ -28,78 +25,60 @@ pub struct Sources<L: LookUp = JwksUrl, W = Questions, P = DynamoPauses> {
     pub retention: Retention,
 }
 
-/// The providers that can be asked: those that have an address.
-#[derive(Debug)]
-pub struct Fetchers<W = Questions, P = DynamoPauses> {
-    /// Identomat.
-    pub identomat: Option<Asked<IdentomatFetcher, W, P>>,
-    /// Jumio.
-    pub jumio: Option<Asked<JumioFetcher, W, P>>,
-    /// Signicat.
-    pub signicat: Option<Asked<SignicatFetcher, W, P>>,
-    /// VerifyVASP's enclave.
-    pub verifyvasp: Option<Asked<VerifyVaspFetcher, W, P>>,
-}
-
-/// Nobody.
-impl<W, P> Default for Fetchers<W, P> {
-    fn default() -> Self {
-        Self { identomat: None, jumio: None, signicat: None, verifyvasp: None }
-    }
-}
-
-impl Fetchers {
-    /// The providers whose addresses the environment names, with their credentials, looked up once.
-    ///
-    /// # Errors
-    /// If what the environment says is not understood.
-    pub async fn from_env(aws: &Aws) -> Result<Self, Error> {
-        let (identomat, jumio, signicat, verifyvasp) = tokio::try_join!(
-            Box::pin(Asked::from_env(aws, IdentomatFetcher::new)),
-            Box::pin(Asked::from_env(aws, JumioFetcher::new)),
-            Box::pin(Asked::from_env(aws, SignicatFetcher::new)),
-            Box::pin(Asked::in_own_network(aws, VerifyVaspFetcher::new)),
-        )?;
-        Ok(Self { identomat, jumio, signicat, verifyvasp })
-    }
-}
-
-impl<W: Web, P: Pauses> Fetchers<W, P> {
-    fn schedule(&self, key: &CourseKey) -> Schedule {
-        let Self { identomat, jumio, signicat, verifyvasp } = self;
-        let schedule = schedule_of(identomat, key).or_else(|| schedule_of(jumio, key));
-        let schedule = schedule.or_else(|| schedule_of(signicat, key)).or_else(|| schedule_of(verifyvasp, key));
-        schedule.unwrap_or(Schedule::NONE)
-    }
-
-    async fn admit(&self, key: &CourseKey, now: Timestamp) -> Result<(), Timestamp> {
-        if let Some(asked) = about(&self.identomat, key) {
-            asked.admit(now).await
-        } else if let Some(asked) = about(&self.jumio, key) {
-            asked.admit(now).await
-        } else if let Some(asked) = about(&self.signicat, key) {
-            asked.admit(now).await
-        } else if let Some(asked) = about(&self.verifyvasp, key) {
-            asked.admit(now).await
-        } else {
-            Ok(())
+macro_rules! fetchers {
+    ($($name:ident: $fetcher:ident,)*) => {
+        /// The providers that can be asked: those that have an address.
+        #[derive(Debug)]
+        #[expect(missing_docs, reason = "the providers' names")]
+        pub struct Fetchers<W = Questions, P = DynamoPauses> {
+            $(pub $name: Option<Asked<providers::$name::fetch::$fetcher, W, P>>,)*
         }
-    }
 
-    async fn ask(&self, key: &CourseKey, course: &Course, events: &impl Events, now: Timestamp) -> Answer {
-        if let Some(asked) = about(&self.identomat, key) {
-            asked.ask(key, course, events, now).await
-        } else if let Some(asked) = about(&self.jumio, key) {
-            asked.ask(key, course, events, now).await
-        } else if let Some(asked) = about(&self.signicat, key) {
-            asked.ask(key, course, events, now).await
-        } else if let Some(asked) = about(&self.verifyvasp, key) {
-            asked.ask(key, course, events, now).await
-        } else {
-            Answer::Unknown
+        /// Nobody.
+        impl<W, P> Default for Fetchers<W, P> {
+            fn default() -> Self {
+                Self { $($name: None),* }
+            }
         }
-    }
+
+        impl Fetchers {
+            /// The providers whose addresses the environment names, with their credentials, looked up once.
+            ///
+            /// # Errors
+            /// If what the environment says is not understood.
+            pub async fn from_env(aws: &Aws) -> Result<Self, Error> {
+                let ($($name),*) = tokio::try_join!(
+                    $(Box::pin(Asked::from_env(aws, providers::$name::fetch::$fetcher::new))),*
+                )?;
+                Ok(Self { $($name),* })
+            }
+        }
+
+        impl<W: Web, P: Pauses> Fetchers<W, P> {
+            fn schedule(&self, key: &CourseKey) -> Schedule {
+                $(if let Some(schedule) = schedule_of(&self.$name, key) {
+                    return schedule;
+                })*
+                Schedule::NONE
+            }
+
+            async fn admit(&self, key: &CourseKey, now: Timestamp) -> Result<(), Timestamp> {
+                $(if let Some(asked) = about(&self.$name, key) {
+                    return asked.admit(now).await;
+                })*
+                Ok(())
+            }
+
+            async fn ask(&self, key: &CourseKey, course: &Course, events: &impl Events, now: Timestamp) -> Answer {
+                $(if let Some(asked) = about(&self.$name, key) {
+                    return asked.ask(key, course, events, now).await;
+                })*
+                Answer::Unknown
+            }
+        }
+    };
 }
+providers::each_fetcher!(fetchers);
 
 /// The provider, if it can be asked about this track.
 #[expect(clippy::ref_option, reason = "the fields are options")]

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use kinds::ProcessStatus;
 use model::{
-    AuthError, Identity, Outcome, Parsed, Provider, ProviderName, Request, SecretSource, Subject, Timestamp,
-    Unrecognized, Verified, shared_secret, wire,
+    AuthError, Credential, Identity, Outcome, Parsed, Place, Provider, ProviderName, Reference, Request, SecretSource,
+    Settings, Subject, Timestamp, Unrecognized, Verified, shared_secret, wire,
 };
 
 /// Signicat Assure, with the value that was given to it as `authorizationHeader`.
@@ -25,6 +25,34 @@ impl<S: SecretSource> Signicat<S> {
     pub fn new(authorization_header: S) -> Self {
         Self { authorization_header }
     }
+}
+
+/// What is said of this function elsewhere.
+pub const SETTINGS: Settings = Settings {
+    title: "Signicat Assure",
+    description: "Receives the notifications of Signicat's Assure API",
+    credential: Credential::Presented(Place::Header("authorization", "")),
+    authenticated_by: "the value of `Authorization`",
+    secret: "What Signicat presents in Authorization (authorizationHeader of the request that starts a process)",
+    memory_mb: 256,
+    timeout: Duration::from_secs(10),
+    is_default: true,
+    verification: "A process that was begun at Signicat",
+    tracks: kinds::TRACKS,
+    references: &[Reference {
+        detail: kinds::DOSSIER_ID,
+        option: "dossier",
+        description: "The dossier that the process is in. Without it, Signicat can only be asked after its first notification",
+    }],
+    url_parameter: Some("SignicatApiUrl"),
+};
+
+/// The provider with one secret.
+pub type Receiver<S> = Signicat<S>;
+
+/// The provider that presents one of these secrets.
+pub fn receiver<S: SecretSource>(secret: S) -> Receiver<S> {
+    Signicat::new(secret)
 }
 
 impl<S: SecretSource> Provider for Signicat<S> {

@@ -34,6 +34,8 @@ impl Fetcher for VerifyVaspFetcher {
     type Provider = VerifyVasp<Secrets>;
     type Credentials = NoCredentials;
 
+    const WITHOUT_CREDENTIALS: Option<NoCredentials> = Some(NoCredentials {});
+
     // VerifyVASP publishes no interval. The enclave is the company's own.
     const SCHEDULE: Schedule = Schedule(&[0, 60, 180, 420, 900]);
 

@@ -12,8 +12,8 @@ use std::{borrow::Cow, time::Duration};
 
 use kinds::{OwnerVerification, Verification};
 use model::{
-    AuthError, Identity, Kind, Outcome, Parsed, Provider, ProviderName, Refusal, Request, SecretSource, Subject,
-    Timestamp, Unrecognized, Verified, shared_secret, wire,
+    AuthError, Credential, Identity, Kind, Outcome, Parsed, Place, Provider, ProviderName, Refusal, Request,
+    SecretSource, Settings, Subject, Timestamp, Unrecognized, Verified, shared_secret, wire,
 };
 use payload::{Alert, Data, RiskAssessment};
 use serde_json::value::RawValue;
@@ -40,6 +40,31 @@ impl<S: SecretSource> VerifyVasp<S> {
     pub fn in_header(self, name: String) -> Self {
         Self { header: Cow::Owned(name), ..self }
     }
+}
+
+/// What is said of this function elsewhere.
+pub const SETTINGS: Settings = Settings {
+    title: "VerifyVASP",
+    description: "Receives VerifyVASP's callbacks",
+    credential: Credential::Presented(Place::Header("authorization", "Bearer ")),
+    authenticated_by: "the bearer token",
+    secret: "The token that VerifyVASP's enclave presents (VEGA_VERIFICATION_AUTHORIZATION_TOKEN)",
+    // The enclave waits for one second, cold start included. More memory is more processor.
+    memory_mb: 512,
+    timeout: Duration::from_secs(3),
+    is_default: true,
+    verification: "A verification that was begun at the VerifyVASP enclave",
+    tracks: kinds::TRACKS,
+    references: &[],
+    url_parameter: Some("VerifyvaspEnclaveUrl"),
+};
+
+/// The provider with one secret.
+pub type Receiver<S> = VerifyVasp<S>;
+
+/// The provider that presents one of these secrets.
+pub fn receiver<S: SecretSource>(secret: S) -> Receiver<S> {
+    VerifyVasp::new(secret)
 }
 
 impl<S: SecretSource> Provider for VerifyVasp<S> {

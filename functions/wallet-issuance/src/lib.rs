@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use kinds::Issuance;
 use model::{
-    AuthError, Expectations, Identity, Outcome, Parsed, Provider, ProviderName, Purpose, Request, Timestamp,
-    Unrecognized, Verified, one_time_code, wire,
+    AuthError, Credential, Expectations, Identity, Outcome, Parsed, Provider, ProviderName, Purpose, Request, Settings,
+    Timestamp, Unrecognized, Verified, one_time_code, wire,
 };
 
 /// Far longer than any template's id.
@@ -29,6 +29,22 @@ impl<E: Expectations> WalletIssuance<E> {
         Self { expectations }
     }
 }
+
+/// What is said of this function elsewhere.
+pub const SETTINGS: Settings = Settings {
+    title: "Wallet gateway",
+    description: "Receives the wallet gateway's callbacks about issuances",
+    credential: Credential::Announced("code"),
+    authenticated_by: "the announced code",
+    secret: "",
+    memory_mb: 256,
+    timeout: Duration::from_secs(10),
+    is_default: true,
+    verification: "",
+    tracks: &[],
+    references: &[],
+    url_parameter: None,
+};
 
 impl<E: Expectations> Provider for WalletIssuance<E> {
     const NAME: ProviderName = ProviderName::new("wallet");

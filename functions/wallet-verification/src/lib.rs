@@ -22,7 +22,7 @@ use keys::{JwksUrl, KeySet};
 use kinds::{Verdict, Verification};
 use model::{
     AuthError, Expectations, Identity, MemoryExpectations, Outcome, Parsed, Proof, Provider, ProviderName, Purpose,
-    Request, Retention, Schedule, StoredEvent, Timestamp, Unrecognized, Verified, one_time_code, wire,
+    Request, Retention, Schedule, Settings, StoredEvent, Timestamp, Unrecognized, Verified, one_time_code, wire,
 };
 use payload::{Callback, Credential};
 use runtime::LookUp;
@@ -41,6 +41,22 @@ impl<E: Expectations, L: LookUp<Value = Arc<KeySet>>> WalletVerification<E, L> {
         Self { expectations, issuers }
     }
 }
+
+/// What is said of this function elsewhere.
+pub const SETTINGS: Settings = Settings {
+    title: "Wallet gateway",
+    description: "Receives the wallet gateway's callbacks about verifications",
+    credential: model::Credential::Announced("code"),
+    authenticated_by: "the announced code; each token by its signature",
+    secret: "",
+    memory_mb: 256,
+    timeout: Duration::from_secs(10),
+    is_default: true,
+    verification: "",
+    tracks: &[],
+    references: &[],
+    url_parameter: None,
+};
 
 impl<E: Expectations, L: LookUp<Value = Arc<KeySet>>> Provider for WalletVerification<E, L> {
     const NAME: ProviderName = ProviderName::new("wallet");

@@ -194,6 +194,10 @@ pub trait Fetcher: Send + Sync {
     /// What questions are authenticated by. Read from the provider's secret for retrieval, which is JSON.
     type Credentials: DeserializeOwned + Clone + PartialEq + Send + Sync;
 
+    /// What the provider is asked with if it runs in the company's own network and needs no credentials. Only such a provider
+    /// may be asked without TLS.
+    const WITHOUT_CREDENTIALS: Option<Self::Credentials> = None;
+
     /// When it may be asked.
     const SCHEDULE: Schedule;
 

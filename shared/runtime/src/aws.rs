@@ -202,11 +202,8 @@ impl Aws {
     /// # Errors
     /// If the environment names an address that is never asked: see [`Questions`](crate::Questions).
     pub fn retrieval_url(&self, provider: &str, is_own_network: bool) -> Result<Option<String>, Error> {
-        let Some((variable, url)) =
-            Retrieval::of(provider).and_then(|Retrieval { url, .. }| url.get().map(|text| (url, text)))
-        else {
-            return Ok(None);
-        };
+        let Retrieval { url: variable, .. } = Retrieval::of(provider);
+        let Some(url) = variable.get() else { return Ok(None) };
         if Https::fetches(&url) || is_own_network && url.starts_with("http://") {
             Ok(Some(url))
         } else {
@@ -222,7 +219,7 @@ impl Aws {
     where
         C: DeserializeOwned + Clone + PartialEq + Send + Sync,
     {
-        let Retrieval { secret, .. } = Retrieval::of(provider).ok_or("nobody knows how to ask this provider")?;
+        let Retrieval { secret, .. } = Retrieval::of(provider);
         let vault = CredentialVault::open(self.secrets_manager(), config::secret(&secret)?)?;
         Ok(self.looked_up(vault).await)
     }

@@ -1,6 +1,6 @@
 //! The environment, read here and nowhere else.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{borrow::Cow, collections::BTreeMap, net::IpAddr};
 
 use ipnet::IpNet;
 use jiff::SignedDuration;
@@ -10,85 +10,95 @@ use model::{DueRule, Retention};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("environment variable {name} {problem}: it is {purpose} (template.yaml sets it for a deployed function)")]
 pub struct InvalidConfig {
-    name: &'static str,
+    name: Cow<'static, str>,
     problem: String,
     purpose: &'static str,
 }
 
 /// One variable that a function can be configured by.
 pub(crate) struct Variable {
-    name: &'static str,
+    name: Cow<'static, str>,
     purpose: &'static str,
 }
 
 pub(crate) const EVENTS_TABLE: Variable =
-    Variable { name: "EVENTS_TABLE", purpose: "the name of the DynamoDB table that keeps the events" };
+    Variable { name: Cow::Borrowed("EVENTS_TABLE"), purpose: "the name of the DynamoDB table that keeps the events" };
 pub(crate) const VERIFICATIONS_TABLE: Variable = Variable {
-    name: "VERIFICATIONS_TABLE",
+    name: Cow::Borrowed("VERIFICATIONS_TABLE"),
     purpose: "the name of the DynamoDB table that keeps where verifications stand",
 };
-pub(crate) const EXPECTATIONS_TABLE: Variable =
-    Variable { name: "EXPECTATIONS_TABLE", purpose: "the name of the DynamoDB table that keeps what is expected" };
+pub(crate) const EXPECTATIONS_TABLE: Variable = Variable {
+    name: Cow::Borrowed("EXPECTATIONS_TABLE"),
+    purpose: "the name of the DynamoDB table that keeps what is expected",
+};
 pub(crate) const ISSUERS: Variable = Variable {
-    name: "ISSUERS",
+    name: Cow::Borrowed("ISSUERS"),
     purpose: "the issuers whose tokens are trusted, a JSON array of {\"issuer\", \"jwks_url\", \"algorithms\", \"audience\"?}",
 };
-pub(crate) const EVENT_RETENTION_DAYS: Variable =
-    Variable { name: "EVENT_RETENTION_DAYS", purpose: "for how many days an event is kept, 365 if unset" };
+pub(crate) const EVENT_RETENTION_DAYS: Variable = Variable {
+    name: Cow::Borrowed("EVENT_RETENTION_DAYS"),
+    purpose: "for how many days an event is kept, 365 if unset",
+};
 pub(crate) const PERISHABLE_SECONDS: Variable = Variable {
-    name: "PERISHABLE_SECONDS",
+    name: Cow::Borrowed("PERISHABLE_SECONDS"),
     purpose: "for how many seconds a password or a link is kept, and may be delivered, 3600 if unset",
 };
 pub(crate) const ALLOWED_NETWORKS: Variable = Variable {
-    name: "ALLOWED_NETWORKS",
+    name: Cow::Borrowed("ALLOWED_NETWORKS"),
     purpose: "the addresses and networks (CIDR) that callbacks may come from, separated by commas, the provider's own if unset",
 };
 pub(crate) const RESOLVE_HOSTS: Variable = Variable {
-    name: "RESOLVE_HOSTS",
+    name: Cow::Borrowed("RESOLVE_HOSTS"),
     purpose: "whether the addresses that the provider's host names have now are allowed too, true or false (if unset)",
 };
 pub(crate) const SECRET: Variable = Variable {
-    name: "SECRET",
+    name: Cow::Borrowed("SECRET"),
     purpose: "where the provider's secret is: the ARN of a secret in Secrets Manager, or env:NAME on your own machine",
 };
 pub(crate) const AUTHORIZATION_HEADER: Variable = Variable {
-    name: "AUTHORIZATION_HEADER",
+    name: Cow::Borrowed("AUTHORIZATION_HEADER"),
     purpose: "the name of the header in which the provider presents its secret, authorization if unset",
 };
-pub(crate) const VERIFICATION_QUEUE_URL: Variable =
-    Variable { name: "VERIFICATION_QUEUE_URL", purpose: "the URL of the FIFO queue that verdicts go to" };
+pub(crate) const VERIFICATION_QUEUE_URL: Variable = Variable {
+    name: Cow::Borrowed("VERIFICATION_QUEUE_URL"),
+    purpose: "the URL of the FIFO queue that verdicts go to",
+};
 pub(crate) const DELIVERY_QUEUE_URL: Variable = Variable {
-    name: "DELIVERY_QUEUE_URL",
+    name: Cow::Borrowed("DELIVERY_QUEUE_URL"),
     purpose: "the URL of the queue that passwords and links to be delivered go to",
 };
 pub(crate) const SPILL_QUEUE_URL: Variable = Variable {
-    name: "SPILL_QUEUE_URL",
+    name: Cow::Borrowed("SPILL_QUEUE_URL"),
     purpose: "the URL of the queue that keeps what the events table does not take",
 };
-pub(crate) const UNPUBLISHED_QUEUE_URL: Variable =
-    Variable { name: "UNPUBLISHED_QUEUE_URL", purpose: "the URL of the queue that keeps what cannot be published" };
+pub(crate) const UNPUBLISHED_QUEUE_URL: Variable = Variable {
+    name: Cow::Borrowed("UNPUBLISHED_QUEUE_URL"),
+    purpose: "the URL of the queue that keeps what cannot be published",
+};
 pub(crate) const METRICS_NAMESPACE: Variable = Variable {
-    name: "METRICS_NAMESPACE",
+    name: Cow::Borrowed("METRICS_NAMESPACE"),
     purpose: "the CloudWatch namespace of the metrics, verification-callbacks if unset",
 };
-pub(crate) const PROVIDERS: Variable =
-    Variable { name: "PROVIDERS", purpose: "the names of the providers that are deployed, separated by commas" };
+pub(crate) const PROVIDERS: Variable = Variable {
+    name: Cow::Borrowed("PROVIDERS"),
+    purpose: "the names of the providers that are deployed, separated by commas",
+};
 pub(crate) const DUE_AFTER: Variable = Variable {
-    name: "DUE_AFTER",
+    name: Cow::Borrowed("DUE_AFTER"),
     purpose: "after how many seconds a verdict that is not final is overdue, for each provider, such as jumio=86400, \
               separated by commas, and 0 for never",
 };
 pub(crate) const FETCHED: Variable = Variable {
-    name: "FETCHED",
+    name: Cow::Borrowed("FETCHED"),
     purpose: "the names of the providers that are asked for verdicts, separated by commas, none if unset",
 };
 pub(crate) const MESSAGE_DETAIL: Variable =
-    Variable { name: "MESSAGE_DETAIL", purpose: "what a message carries, reference (if unset) or full" };
+    Variable { name: Cow::Borrowed("MESSAGE_DETAIL"), purpose: "what a message carries, reference (if unset) or full" };
 
 impl Variable {
     /// The variable's value; one that is set to nothing counts as not set.
     pub(crate) fn get(&self) -> Option<String> {
-        read(self.name)
+        read(&self.name)
     }
 
     /// The variable's value.
@@ -110,7 +120,7 @@ impl Variable {
 
     /// The error that this variable has this problem.
     pub(crate) fn invalid(&self, problem: impl Into<String>) -> InvalidConfig {
-        InvalidConfig { name: self.name, problem: problem.into(), purpose: self.purpose }
+        InvalidConfig { name: self.name.clone(), problem: problem.into(), purpose: self.purpose }
     }
 }
 
@@ -139,21 +149,12 @@ const RETRIEVAL_SECRET: &str = "where the credentials for asking the provider ar
                                 machine";
 
 impl Retrieval {
-    const fn new(url: &'static str, secret: &'static str) -> Self {
+    /// That of the provider with this name.
+    pub(crate) fn of(provider: &str) -> Self {
+        let name = provider.to_ascii_uppercase();
         Self {
-            url: Variable { name: url, purpose: RETRIEVAL_URL },
-            secret: Variable { name: secret, purpose: RETRIEVAL_SECRET },
-        }
-    }
-
-    /// That of the provider with this name. Nothing if no provider that can be asked has it.
-    pub(crate) fn of(provider: &str) -> Option<Self> {
-        match provider {
-            "identomat" => Some(Self::new("IDENTOMAT_URL", "IDENTOMAT_SECRET")),
-            "jumio" => Some(Self::new("JUMIO_URL", "JUMIO_SECRET")),
-            "signicat" => Some(Self::new("SIGNICAT_URL", "SIGNICAT_SECRET")),
-            "verifyvasp" => Some(Self::new("VERIFYVASP_URL", "VERIFYVASP_SECRET")),
-            _ => None,
+            url: Variable { name: Cow::Owned(format!("{name}_URL")), purpose: RETRIEVAL_URL },
+            secret: Variable { name: Cow::Owned(format!("{name}_SECRET")), purpose: RETRIEVAL_SECRET },
         }
     }
 }

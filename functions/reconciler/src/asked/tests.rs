@@ -102,7 +102,7 @@ impl Dues for Table {
 struct NoKeys;
 
 impl LookUp for NoKeys {
-    type Value = Arc<wallet_verification::keys::KeySet>;
+    type Value = Arc<providers::wallet_verification::keys::KeySet>;
     const WHAT: &'static str = "nothing";
 
     async fn look_up(&self) -> Result<Self::Value, Error> {
@@ -153,7 +153,7 @@ impl World {
             )),
             ..Fetchers::default()
         };
-        let issuers = wallet_verification::issuers::TrustedIssuers::new(Vec::new()).unwrap();
+        let issuers = providers::wallet_verification::issuers::TrustedIssuers::new(Vec::new()).unwrap();
         let source = Sources { issuers, fetchers, retention };
         Reconciler { dues: self.courses.clone(), events: self.events.clone(), source, retention }
     }
