@@ -1,5 +1,5 @@
-//! What the wallet gateway will call back about. The service that calls init at the gateway gets a code, and announces it here
-//! before the callback comes. Only the code's hash is kept.
+//! Announcements of the wallet gateway's codes. The service that calls init at the gateway receives
+//! a code, and announces it here before the callback arrives. Only the code's hash is stored.
 
 use model::{Details, Expectation, Expectations, InvalidSubject, Purpose, Registered, Subject, Timestamp, wire};
 use runtime::Error;
@@ -12,13 +12,14 @@ use crate::{Answer, key};
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Announcement {
-    /// What was begun with init: `verification` or `issuance`.
+    /// What was started with init: `verification` or `issuance`.
     purpose: Option<Purpose>,
     /// The code that init returned.
     code: String,
     /// The state that was given to init, if any.
     state: Option<String>,
-    /// The ids of the templates that were asked for, as strings or numbers. An issuance has at least one.
+    /// The ids of the templates that were asked for, as strings or numbers. An issuance has at
+    /// least one.
     #[serde(default)]
     template_ids: Vec<TemplateId>,
     /// When the callback is due, in RFC 3339.
@@ -28,7 +29,7 @@ struct Announcement {
 #[derive(Deserialize)]
 struct TemplateId(#[serde(deserialize_with = "string_or_number")] Option<String>);
 
-/// A string, or a number as it is written.
+/// A string, or the original text of a number.
 fn string_or_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     let raw = Box::<RawValue>::deserialize(deserializer)?;
     match raw.get() {
@@ -37,7 +38,7 @@ fn string_or_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option
     }
 }
 
-/// Keeps what is expected under a code.
+/// Stores the announcement of a code.
 pub(crate) async fn announce(expectations: &impl Expectations, body: &[u8], now: Timestamp) -> Answer {
     let subject = match new_subject() {
         Ok(subject) => subject,
@@ -66,15 +67,16 @@ pub(crate) async fn announce(expectations: &impl Expectations, body: &[u8], now:
     Answer::Expected { is_new, subject, tracks, announced_at, due_at: expectation.due_at, details: Details::new() }
 }
 
-/// A subject that nobody can guess, for an announcement without a state: 128 random bits. If the callback could choose it, one code would do
-/// for any verification.
+/// A random subject of 128 bits, for an announcement without a state. If the callback could choose
+/// it, one code would be valid for any verification.
 fn new_subject() -> Result<Subject, Error> {
     let mut bits = [0; 16];
     aws_lc_rs::rand::fill(&mut bits).map_err(|_| "failed to get random bits")?;
     Ok(Subject::new(format!("wallet-{:032x}", u128::from_be_bytes(bits)))?)
 }
 
-/// Reads an announcement, or says what is wrong with it without quoting it: it holds a secret. Without a state, this is its subject.
+/// Parses an announcement. An error quotes nothing from it, because it holds a secret. Without a
+/// state, this is its subject.
 fn read(body: &[u8], subject: Subject, now: Timestamp) -> Result<Expectation, &'static str> {
     const FORM: &str = "expected {\"purpose\": \"verification\" or \"issuance\", \"code\": string, \"state\": string?, \
         \"template_ids\": [string or number]?, \"due_at\": RFC 3339 time?}";
@@ -92,11 +94,12 @@ fn read(body: &[u8], subject: Subject, now: Timestamp) -> Result<Expectation, &'
     }
     let template_ids = template_ids.into_iter().map(|TemplateId(id)| id).collect::<Option<Vec<String>>>();
     let template_ids = template_ids.ok_or("a template id is empty")?;
-    // They are kept with every event of the code.
+    // They are stored with every event of the code.
     if template_ids.iter().any(|id| id.len() > 64) {
         return Err("a template id is longer than 64 bytes");
     }
-    // It becomes the subject of the callback's event, and that has at most four times as many bytes.
+    // It becomes the subject of the callback's event, which may have at most four times as many
+    // bytes.
     const STATE_TOO_LONG: &str = "the state is longer than 256 characters";
     if state.as_ref().is_some_and(|state| state.chars().count() > 256) {
         return Err(STATE_TOO_LONG);

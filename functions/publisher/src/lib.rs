@@ -1,24 +1,27 @@
-//! From the events table's stream to the queues: what is news becomes a message.
+//! From the events table's stream to the queues: decides what to publish, and sends it.
 //!
-//! The stream is the outbox. For each recorded event, the publisher reads the row of its track, decides what to publish
-//! (`model::Course`), writes the row, and then sends what the row says. An event that the row already holds is sent
-//! again word for word. So a crash at any point, a batch that comes again, or a second publisher beside this one never
-//! lose a message, and never send two different ones under one id. Delivery is at least once.
+//! The stream is the outbox. For each recorded event, the publisher reads the row of its track,
+//! decides what to publish (`model::Course`), writes the row, and then sends what the row says. An
+//! event that the row already holds is sent again word for word. So a crash at any point, a retried
+//! batch, or a second publisher beside this one never lose a message, and never send two different
+//! ones under one id. Delivery is at least once.
 //!
-//! Before it decides, the publisher claims the proofs of an event, such as a wallet's tokens. The first claim of a proof
-//! counts, and stays. So a crash between a claim and a row, and two publishers at once, change nothing. What rests on a
-//! proof that is claimed for something else is not trusted.
+//! Before it decides, the publisher claims the proofs of an event, such as a wallet's tokens. The
+//! first claim of a proof counts, and stays. So a crash between a claim and a row, and two
+//! publishers at once, change nothing. A detail whose proof was claimed for something else is not
+//! trusted.
 //!
-//! The call that reads the rows also reads which verifications are erased. Of those, nothing is published but verdicts,
-//! references and codes, and what came into the table is erased (docs/adr/0018).
+//! The call that reads the rows also reads which verifications are erased. For those, only
+//! verdicts, references and codes are published, and their stored events are erased
+//! (docs/adr/0018).
 //!
-//! Within a track, a later message is never sent before an earlier one was accepted, even if half of
-//! a batch fails. So a call to SendMessageBatch never holds two messages of one track.
+//! Within a track, a later message is never sent before an earlier one was accepted, even if half
+//! of a batch fails. So a call to SendMessageBatch never holds two messages of one track.
 //!
-//! Nothing blocks the stream for ever. The publisher sets aside a record that it cannot read. After
+//! Nothing blocks the stream forever. The publisher sets aside a record that it cannot read. After
 //! half an hour, Lambda gives up an event whose row cannot be written or whose message SQS does not
-//! accept. In both cases the queue `…-unpublished` gets its place, and `callbacks redrive` publishes
-//! it (docs/adr/0009).
+//! accept. In both cases the queue `…-unpublished` gets its place, and `callbacks redrive`
+//! publishes it (docs/adr/0009).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -30,25 +33,24 @@ use model::{
 use runtime::{Quarantine, Record, chain, telemetry};
 use tracing::{error, info, warn};
 
-/// Where decisions are kept, where messages go, and what they carry.
+/// Stores decisions and publishes messages.
 #[derive(Debug)]
 pub struct Publisher<C, Q, U> {
-    /// The courses of all tracks, what proofs stand for, and what is erased.
+    /// The courses of all tracks, the claims of proofs, and the list of erased verifications.
     pub courses: C,
-    /// The FIFO queue for verdicts, and for everything else that is no delivery.
+    /// The FIFO queue for verdicts, and for everything else except deliveries.
     pub verifications: Q,
-    /// The queue for passwords and links to be delivered.
+    /// The queue for passwords and links.
     pub deliveries: Q,
-    /// Where records are put that this version cannot read.
+    /// The queue for records that this version cannot read.
     pub quarantine: U,
     /// What messages carry.
     pub detail: MessageDetail,
-    /// When verdicts are due that nobody announced, by provider.
+    /// When verdicts are due that were not announced, by provider.
     pub due: BTreeMap<String, DueRule>,
 }
 
-/// It could not be decided what to publish of an event: a proof could not be claimed, or a row could not be read or
-/// written.
+/// No decision on an event: a proof could not be claimed, or a row could not be read or written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("failed to decide what to publish")]
 pub struct Undecided;
@@ -62,17 +64,20 @@ struct Reused {
     claimed_by: BTreeSet<String>,
 }
 
-/// How often a row is read again after somebody else wrote it. Publishers of one track meet only after a redrive.
+/// How often a row is read again after another publisher wrote it. This happens only after a
+/// redrive.
 const MAX_ATTEMPTS: usize = 5;
 
-/// How many proofs are claimed at once. A batch can have over a thousand, and a function may open 1,024 files.
+/// How many proofs are claimed at once. A batch can have over a thousand, and a function may open
+/// 1,024 files.
 const CLAIMS_AT_ONCE: usize = 16;
 
 impl<C: Courses + Proofs + Erasures, Q: MessageQueue, U: Quarantine> Publisher<C, Q, U> {
-    /// Publishes a batch of inserts, and returns the sequence numbers of those that have to come again.
+    /// Publishes a batch of inserts, and returns the sequence numbers of those that must be
+    /// retried.
     ///
-    /// A record that this version cannot read is set aside: trying again would not make it readable, and would hold up
-    /// all that come after it.
+    /// A record that this version cannot read is set aside: a retry would not make it readable, and
+    /// would block all later records.
     pub async fn publish(&self, records: Vec<Record>, now: Timestamp) -> Vec<String> {
         let (mut events, mut failed) = (Vec::new(), Vec::new());
         for Record { sequence_number, event } in records {
@@ -110,7 +115,7 @@ impl<C: Courses + Proofs + Erasures, Q: MessageQueue, U: Quarantine> Publisher<C
         failed
     }
 
-    /// Erases what came into the table of a verification that is erased. Returns false if it has to come again.
+    /// Erases the stored events of erased verifications. Returns false if it must be retried.
     async fn erase(&self, event: &StoredEvent, now: Timestamp) -> bool {
         let (id, kind) = (&event.id, &event.kind);
         match self.courses.erase(event, now).await {
@@ -123,7 +128,7 @@ impl<C: Courses + Proofs + Erasures, Q: MessageQueue, U: Quarantine> Publisher<C
         true
     }
 
-    /// Decides what to publish of each event, in their order, and keeps the decisions.
+    /// Decides what to publish of each event, in order, and stores the decisions.
     pub async fn decide(&self, events: &[&StoredEvent], now: Timestamp) -> Vec<Result<Option<Published>, Undecided>> {
         self.decide_and_erase(events, now).await.into_iter().map(|(decided, _)| decided).collect()
     }
@@ -163,7 +168,7 @@ impl<C: Courses + Proofs + Erasures, Q: MessageQueue, U: Quarantine> Publisher<C
                 let event = erased.get(*place)?.as_ref().unwrap_or(*events.get(*place)?);
                 Some((event, reused.get(*place)?.as_ref()?))
             };
-            // If the proofs of one could not be claimed, those that follow it on its track wait too.
+            // If the proofs of one event could not be claimed, later events of its track wait too.
             match places.iter().map(with_reused).collect::<Option<Vec<_>>>() {
                 Some(events) => (places, self.decide_track(key, course, &events, now).await),
                 None => (places, Ok(Vec::new())),
@@ -184,8 +189,8 @@ impl<C: Courses + Proofs + Erasures, Q: MessageQueue, U: Quarantine> Publisher<C
         decided.into_iter().zip(erased).map(|((decided, _), erased)| (decided, erased)).collect()
     }
 
-    /// Claims the proofs of events, each for the first event that has it. Returns for each event which of them are claimed for
-    /// something else; nothing if one could not be claimed.
+    /// Claims the proofs of events, each for the first event that has it. Returns for each event
+    /// which of them are claimed for something else; none if one could not be claimed.
     async fn claim(&self, events: &[&StoredEvent]) -> Vec<Option<Reused>> {
         let claims: Vec<Vec<Claim>> = events.iter().map(|event| event.claims().collect()).collect();
         let mut first: BTreeMap<&str, &Claim> = BTreeMap::new();
@@ -232,7 +237,8 @@ impl<C: Courses + Proofs + Erasures, Q: MessageQueue, U: Quarantine> Publisher<C
             let decide = |(event, reused): &(&StoredEvent, &Reused)| {
                 let decided = next.decide_without(event, &reused.places, now);
                 if decided.is_new && event.is_erased() {
-                    // The provider is not asked about it: the answer would have to be erased too.
+                    // The provider is not asked about it, because the answer would have to be
+                    // erased too.
                     next.due = DueChange::Clear;
                 } else if decided.is_new {
                     next.look_after(event, decided.published.as_ref(), rule, now);
@@ -261,8 +267,8 @@ impl<C: Courses + Proofs + Erasures, Q: MessageQueue, U: Quarantine> Publisher<C
         Err(StoreError("others write the row all the time".into()))
     }
 
-    /// Sends what was decided, and returns the sequence numbers of those that were not accepted. A password or link that
-    /// has expired or was erased is not sent any more.
+    /// Sends the decided messages, and returns the sequence numbers of those that were not
+    /// accepted. A password or link that has expired or was erased is no longer sent.
     pub async fn send(&self, decided: Vec<(String, StoredEvent, Published)>, now: Timestamp) -> Vec<String> {
         let (mut verifications, mut deliveries) = (Vec::new(), Vec::new());
         for (sequence_number, event, published) in decided {
@@ -283,7 +289,8 @@ impl<C: Courses + Proofs + Erasures, Q: MessageQueue, U: Quarantine> Publisher<C
     }
 }
 
-/// Logs and counts what is not trusted because its proof is claimed for something else, and says whose proof it is.
+/// Logs and counts the details that are not trusted because their proofs are claimed for something
+/// else, and logs the first event.
 fn log_reuse(event: &StoredEvent, Reused { places, claimed_by }: &Reused) {
     for reason in event.reasons_without(places).into_iter().skip(event.reasons.len()) {
         warn!(event.id = event.id, event.kind = event.kind, reason, "token not trusted");
@@ -313,7 +320,8 @@ fn log_decision(event: &StoredEvent, published: Option<&Published>, now: Timesta
     telemetry::decided(published);
 }
 
-/// Sends messages in the order of their tracks' events, and returns the sequence numbers of those that were not accepted.
+/// Sends messages in the order of their tracks' events, and returns the sequence numbers of those
+/// that were not accepted.
 async fn send<Q: MessageQueue>(queue: &Q, mut waiting: Vec<(String, Message)>, now: Timestamp) -> Vec<String> {
     let mut failed = Vec::new();
     let mut held_up = BTreeSet::new();
@@ -338,7 +346,7 @@ async fn send<Q: MessageQueue>(queue: &Q, mut waiting: Vec<(String, Message)>, n
                 }
             }
         }
-        // Later messages of a track that is held up wait until the batch comes again.
+        // Later messages of a blocked track wait until the batch is retried.
         waiting.retain(|(sequence_number, message)| {
             let goes_on = !held_up.contains(&track(message));
             if !goes_on {
@@ -350,8 +358,8 @@ async fn send<Q: MessageQueue>(queue: &Q, mut waiting: Vec<(String, Message)>, n
     failed
 }
 
-/// Takes the messages of the next call: the earliest of each track, and no two of one, since a call may accept the second of
-/// two and not the first.
+/// Takes the messages of the next call: the earliest of each track, and never two of one, because a
+/// call may accept the second and not the first.
 fn next_batch<Q: MessageQueue>(waiting: &mut Vec<(String, Message)>) -> (Vec<String>, Vec<Message>) {
     let mut tracks = BTreeSet::new();
     waiting.extract_if(.., |(_, message)| tracks.len() < Q::MAX_BATCH && tracks.insert(track(message))).unzip()
@@ -450,7 +458,8 @@ mod tests {
         }
     }
 
-    /// Publishes records to two such queues at this second, and returns what is reported as failed and the calls accepted by each.
+    /// Publishes records to two such queues at this second, and returns what is reported as failed
+    /// and the calls accepted by each.
     fn publish(queue: Queue, records: Vec<Record>, second: i64) -> (Vec<String>, Vec<Vec<String>>, Vec<Vec<String>>) {
         let publisher = publisher(MemoryCourses::default(), queue);
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -459,7 +468,8 @@ mod tests {
         (failed, calls(publisher.verifications), calls(publisher.deliveries))
     }
 
-    /// Publishes verdicts to a queue that refuses some, and compares the calls it accepted and what is reported as failed.
+    /// Publishes verdicts to a queue that refuses some, and compares the calls it accepted and what
+    /// is reported as failed.
     #[track_caller]
     fn check(queue: Queue, records: Vec<Record>, calls: &[&[&str]], failed: &[&str]) {
         let (reported, accepted, _) = publish(queue, records, 0);
@@ -497,7 +507,8 @@ mod tests {
         check(queue, records, &[&["b-1"], &["b-2"]], &["a-1", "a-2", "a-3"]);
     }
 
-    /// Publishes a readable, an unreadable and a readable record, and returns what is reported as failed and what is set aside.
+    /// Publishes a readable, an unreadable and a readable record, and returns what is reported as
+    /// failed and what is set aside.
     fn publish_with_poison(quarantine: Aside) -> (Vec<String>, Vec<String>) {
         let unreadable = Unreadable { subject: "subject".to_owned(), id: "id-of-p".to_owned() };
         let poison = Record { sequence_number: "p".to_owned(), event: Err(unreadable) };
@@ -539,7 +550,8 @@ mod tests {
         assert_eq!(sent.len(), 25);
     }
 
-    /// Rows that fail when they are read or written, or that somebody else writes first so many times.
+    /// Rows that fail when they are read or written, or that somebody else writes first so many
+    /// times.
     #[derive(Default)]
     struct Rows {
         kept: MemoryCourses,
@@ -598,7 +610,8 @@ mod tests {
         }
     }
 
-    /// Publishes ten events of ten tracks with such rows, and returns how many failed, reads, writes and calls.
+    /// Publishes ten events of ten tracks with such rows, and returns how many failed, reads,
+    /// writes and calls.
     fn publish_ten(rows: Rows) -> (usize, usize, usize, usize) {
         let publisher = publisher(rows, Queue::default());
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -645,7 +658,8 @@ mod tests {
         Record { sequence_number, event: event.map(|event| StoredEvent { proofs, ..event }) }
     }
 
-    /// Publishes batches one after the other, and returns of each what was said and which records failed.
+    /// Publishes batches one after the other, and returns of each what was said and which records
+    /// failed.
     fn publish_batches(publisher: &Publisher<Rows, Queue, Aside>, batches: Vec<Vec<Record>>) -> Vec<[Vec<String>; 2]> {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let publish = |batch| {
@@ -746,8 +760,9 @@ mod tests {
         assert_eq!((verifications.len(), deliveries.len()), (1, 0));
     }
 
-    /// A batch with two verdicts and a delivery of a verification that is erased, one of them without anything to erase, and
-    /// a verdict of another verification. Each has a payload, and a verdict that is not final.
+    /// A batch with two verdicts and a delivery of a verification that is erased, one of them
+    /// without anything to erase, and a verdict of another verification. Each has a payload, and a
+    /// verdict that is not final.
     fn of_an_erased_verification(rows: Rows) -> (Vec<String>, Publisher<Rows, Queue, Aside>) {
         rows.kept.list_as_erased("example", "e");
         let detail = MessageDetail::Full;

@@ -1,12 +1,12 @@
-//! Looks after verdicts that do not come.
+//! Fetches or reports missing verdicts.
 //!
-//! A schedule runs this each minute. It reads which tracks are due from an index of the verifications table, asks the
-//! source of each, and records what it found out as an event: a verdict, or that the verdict is overdue. The course of a
-//! verification stays the publisher's: the event goes its way like a callback.
+//! A schedule runs this each minute. It reads the due tracks from an index of the verifications
+//! table, asks the source of each, and records the result as an event: a verdict, or that the
+//! verdict is overdue. It never writes a course: the publisher processes the event like a callback.
 //!
-//! A track is claimed before anybody is asked, by moving the time when it is looked at next. So two of these at once do
-//! nothing twice, and if one dies, another one goes on when the claim ends. The id of an overdue record is made of the track
-//! and the time when it was due, so that it is recorded once whatever happens.
+//! It claims a track before it asks, by moving the time of the next check. So two reconcilers at
+//! once do nothing twice, and if one dies, another one continues when the claim ends. The id of an
+//! overdue record is made of the track and its due time, so it is always recorded once.
 
 pub mod asked;
 pub mod sources;
@@ -19,38 +19,39 @@ use model::{
 use runtime::{chain, telemetry};
 use tracing::{info, warn};
 
-/// Looks after what is due.
+/// Fetches or reports missing verdicts.
 #[derive(Debug)]
 pub struct Reconciler<D, E, S> {
-    /// What is due.
+    /// The due tracks.
     pub dues: D,
     /// Where events are recorded.
     pub events: E,
-    /// Who can be asked.
+    /// The sources of verdicts.
     pub source: S,
-    /// How long events are kept.
+    /// How long events are stored.
     pub retention: Retention,
 }
 
-/// What a source says about a verdict.
+/// A source's answer about a verdict.
 #[derive(Debug)]
 pub enum Answer {
-    /// There is one, or a later step towards one.
+    /// A verdict, or a later step towards one.
     Verdict(Box<StoredEvent>),
-    /// There is none yet.
+    /// No verdict yet.
     NotYet,
-    /// Nothing is known of this verification.
+    /// The source does not know this verification.
     Unknown,
-    /// It cannot be found out now, and not before so much time has passed.
+    /// No usable answer now, and none before this much time has passed.
     Unavailable(SignedDuration),
 }
 
-/// Who can be asked for a verdict.
+/// The sources that can be asked for verdicts.
 pub trait Source: Send + Sync {
-    /// When it can be asked for the verdict of this track: never, where nobody can be asked.
+    /// When it can be asked for the verdict of this track: never, if it has no source.
     fn schedule(&self, key: &CourseKey, course: &Course) -> Schedule;
 
-    /// Whether it may be asked about this track now. If so, that counts; if not, says when.
+    /// Whether it may be asked about this track now. If so, counts the request; if not, returns
+    /// when.
     fn admit(&self, key: &CourseKey, now: Timestamp) -> impl Future<Output = Result<(), Timestamp>> + Send;
 
     /// Asks for the verdict of this track.
@@ -63,14 +64,14 @@ pub trait Source: Send + Sync {
     ) -> impl Future<Output = Answer> + Send;
 }
 
-/// How long the publisher has to decide about a verdict before it is asked for again.
+/// How long the publisher has to decide on a verdict before it is requested again.
 const UNTIL_PUBLISHED: SignedDuration = SignedDuration::from_mins(10);
 
-/// How many tracks of a shard are looked at in one run. The rest waits for the next minute.
+/// How many tracks of a shard are checked in one run. The rest waits for the next minute.
 const PAGE: usize = 250;
 
 impl<D: Dues, E: Events, S: Source> Reconciler<D, E, S> {
-    /// Looks at what is due by now, until there is no time left.
+    /// Checks the due tracks until there is no time left.
     pub async fn reconcile(&self, clock: impl Fn() -> Timestamp, until: Timestamp) {
         let clock = &clock;
         let of_shard = async |shard| match self.dues.due(shard, clock(), PAGE).await {
@@ -90,7 +91,7 @@ impl<D: Dues, E: Events, S: Source> Reconciler<D, E, S> {
         join_all((0..Due::SHARDS).map(of_shard)).await;
     }
 
-    /// Looks at one track.
+    /// Checks one track.
     async fn look_at(&self, key: &CourseKey, now: Timestamp) -> Result<(), StoreError> {
         // The index may lag behind the row.
         let Some((due, course)) = self.dues.read_due(key).await?.filter(|(due, _)| due.ask_at <= now) else {
@@ -99,7 +100,8 @@ impl<D: Dues, E: Events, S: Source> Reconciler<D, E, S> {
         let is_final = course.standing(now).is_final;
         let schedule = self.source.schedule(key, &course);
         match schedule.time_of(due.asks, due.due_at) {
-            // If it is not due any more, it was reported missing, and a question that had been put off can be asked now.
+            // If it is no longer due, it was reported as missing, and a postponed request can be
+            // sent now.
             Some(time) if time > now && due.due_at <= now => {
                 self.dues.move_on(&due, Some(&Due { ask_at: time, ..due.clone() })).await?;
                 return Ok(());
@@ -132,7 +134,8 @@ impl<D: Dues, E: Events, S: Source> Reconciler<D, E, S> {
                 let (id, kind, outcome) = (&event.id, &event.kind, event.outcome.as_str());
                 info!(event.id = id, event.kind = kind, event.outcome = outcome, "a verdict was found");
                 self.events.record(*event).await?;
-                // If it is final, nobody asks again: the publisher sees to that when it decides about the event.
+                // If it is final, it is not requested again: the publisher ends the waiting when it
+                // decides the event.
                 Some(Due { ask_at: later(now, UNTIL_PUBLISHED), ..claimed.clone() })
             }
             Answer::NotYet => self.next(&claimed, schedule, false, is_final, now).await?,
@@ -143,7 +146,8 @@ impl<D: Dues, E: Events, S: Source> Reconciler<D, E, S> {
                 }
                 last => {
                     let next = self.next(&claimed, schedule, false, is_final, now).await?;
-                    // However long the provider wants to be left alone, at the last time it is known that the verdict is overdue.
+                    // A pause ends at the last time of the schedule at the latest: then the verdict is
+                    // overdue.
                     let pause_ends = last.map_or(later(now, pause), |last| later(now, pause).min(last));
                     next.map(|next| Due { ask_at: next.ask_at.max(pause_ends), ..next })
                 }
@@ -153,8 +157,9 @@ impl<D: Dues, E: Events, S: Source> Reconciler<D, E, S> {
         Ok(())
     }
 
-    /// When a track is looked at next about which nobody may be asked before this time. That does not count as a question. But
-    /// when the provider would have been asked for the last time, the verdict is overdue all the same.
+    /// The next check of a track whose source may not be asked before this time. This does not
+    /// count as a request. But when the provider would have been asked for the last time, the
+    /// verdict is still overdue.
     async fn put_off(
         &self,
         due: &Due,
@@ -163,7 +168,7 @@ impl<D: Dues, E: Events, S: Source> Reconciler<D, E, S> {
         is_final: bool,
         now: Timestamp,
     ) -> Result<Option<Due>, StoreError> {
-        // Not all at once when the time has come.
+        // Spread, so that not all are checked at once.
         let ask_at = later(until, SignedDuration::from_secs(spread(&due.key)));
         if now < last_try(schedule, due).unwrap_or(due.due_at) {
             return Ok(Some(Due { ask_at, ..due.clone() }));
@@ -173,7 +178,8 @@ impl<D: Dues, E: Events, S: Source> Reconciler<D, E, S> {
         Ok(next.map(|next| Due { ask_at, ..next }))
     }
 
-    /// When a track is looked at next after it was looked at now, and there was no final verdict. Records that it is overdue.
+    /// The next check of a track after one without a final verdict. Records the verdict as overdue
+    /// if it is.
     async fn next(
         &self,
         claimed: &Due,
@@ -184,9 +190,9 @@ impl<D: Dues, E: Events, S: Source> Reconciler<D, E, S> {
     ) -> Result<Option<Due>, StoreError> {
         match schedule.after(claimed.asks, is_unknown, claimed.due_at) {
             Next::Wait(time) => Ok(Some(Due { ask_at: time, ..claimed.clone() })),
-            // It was reported before a question that had been put off.
+            // It was reported before a postponed request.
             Next::Overdue if now < claimed.due_at => Ok(Some(Due { ask_at: claimed.due_at, ..claimed.clone() })),
-            // A second opinion that nobody has: the verdict stands.
+            // A confirmation that no source has: the verdict stands.
             Next::Overdue | Next::GiveUp if is_final => Ok(None),
             Next::GiveUp => Ok(None),
             Next::Overdue => {
@@ -204,13 +210,14 @@ impl<D: Dues, E: Events, S: Source> Reconciler<D, E, S> {
     }
 }
 
-/// When the provider is asked for the last time before the verdict is overdue. Nothing if it was.
+/// When the provider is asked for the last time before the verdict is overdue. None if that has
+/// passed.
 fn last_try(schedule: Schedule, due: &Due) -> Option<Timestamp> {
     let last = u32::try_from(schedule.0.len()).ok()?.checked_sub(1)?;
     schedule.time_of(last, due.due_at).filter(|_| due.asks <= last)
 }
 
-/// Up to five minutes, in seconds: for one track always the same.
+/// Up to five minutes, in seconds, always the same for one track.
 fn spread(key: &CourseKey) -> i64 {
     let digest = Identity::of([key.provider.as_str(), &key.subject, &key.track].map(Some)).to_hex();
     i64::from_str_radix(digest.get(..6).unwrap_or_default(), 16).unwrap_or_default() % 300

@@ -1,10 +1,11 @@
-//! The course of a verification: which callbacks are news, and where their track stands.
+//! The course of a verification: which callbacks are published, and where their track stands.
 //!
-//! Providers send no event ids and mostly no timestamps, and callbacks take detours (retries, the spill queue). So one
-//! callback alone cannot say whether it is news. The request path only records; this module decides, from all that was
-//! recorded of a track. It is pure: [`Course::decide`] takes a row and an event, and returns what to publish.
+//! Providers send no event ids and mostly no timestamps, and callbacks can be delayed (retries, the
+//! spill queue). So one callback alone cannot show whether it is new. The request path only
+//! records; this module decides, from everything that was recorded on a track. It is pure:
+//! [`Course::decide`] takes a row and an event, and returns what to publish.
 //!
-//! docs/adr/0013 has the rules and why they are these.
+//! docs/adr/0013 has the rules and the reasons for them.
 
 use serde::{Deserialize, Serialize};
 
@@ -21,8 +22,8 @@ pub enum Policy {
     Reopens,
     /// The provider corrected itself: the last final verdict stands.
     Corrects,
-    /// The provider does not change its verdicts, so something is wrong: the last final verdict stands, but an approval
-    /// beside a different one becomes a review.
+    /// The provider does not change its verdicts, so something is wrong: the last final verdict
+    /// stands, but an approval beside a different one becomes a review.
     #[default]
     Contradicts,
 }
@@ -34,7 +35,7 @@ impl Policy {
     }
 }
 
-/// What has one verdict: together with provider and subject, the unit in which callbacks are compared.
+/// The unit that has one verdict. Callbacks are compared within a provider, a subject and a track.
 ///
 /// A provider declares a constant for each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,7 +71,7 @@ pub struct CourseKey {
     pub provider: String,
     /// The provider's reference of the verification.
     pub subject: String,
-    /// The name of the [`Track`]; for one of several, `/` and which follow, such as `issuance/2`.
+    /// The name of the [`Track`]. One of several has `/` and a name after it, such as `issuance/2`.
     pub track: String,
 }
 
@@ -85,27 +86,28 @@ impl CourseKey {
 /// One track's course: the row of the verifications table that the publisher keeps.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Course {
-    /// How often the row was written; 0 if it never was. A row is only written over the version that was read.
+    /// How often the row was written; 0 if it never was. A row is only written over the version
+    /// that was read.
     #[serde(skip)]
     pub version: u64,
     /// What a second final verdict means.
     pub policy: Policy,
-    /// The latest [`KEPT`](Self::KEPT) decisions, in the order of their events: by time of receipt, approvals before
-    /// other outcomes, then by id.
+    /// The latest [`KEPT`](Self::KEPT) decisions, in the order of their events: by time of receipt,
+    /// approvals before other outcomes, then by id.
     pub decisions: Vec<Decision>,
-    /// The last sequence number that was given.
+    /// The last sequence number that was assigned.
     pub sequence: u64,
     /// How many callbacks were recorded, repeats included.
     pub callbacks: u64,
     /// When the first of them was received.
     pub first_received_at: Option<Timestamp>,
-    /// What writing the row changes about when the track is due. The row keeps that beside the course: see
+    /// How writing the row changes when the track is due. The row has that beside the course: see
     /// [`Due`](crate::Due).
     #[serde(skip)]
     pub due: DueChange,
 }
 
-/// What was decided about one recorded event.
+/// The decision on one recorded event.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Decision {
     /// The event's id.
@@ -115,7 +117,8 @@ pub struct Decision {
     /// Where it comes from.
     #[serde(default, skip_serializing_if = "Origin::is_callback")]
     pub origin: Origin,
-    /// The callback's verdict: its own, or [`Outcome::Review`] for an approval whose proofs stand for something else.
+    /// The callback's verdict: its own, or [`Outcome::Review`] for an approval whose proofs were
+    /// used before.
     pub outcome: Outcome,
     /// The callback's own verdict, if it is another.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -129,28 +132,30 @@ pub struct Decision {
     /// When the callback was received.
     #[serde(serialize_with = "milliseconds")]
     pub received_at: Timestamp,
-    /// When it stops to count, in seconds since 1970.
+    /// When it stops counting, in seconds since 1970.
     pub expires_at: i64,
-    /// To whom something is to be delivered, as a digest. See [`StoredEvent::recipient`].
+    /// The recipient of a delivery, as a digest. See [`StoredEvent::recipient`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recipient: Option<String>,
-    /// Whether a later parser read the callback again, as another event: this one no longer counts.
+    /// Whether a later parser read the callback again as another event. This one then no longer
+    /// counts.
     #[serde(default, skip_serializing_if = "is_false")]
     pub replaced: bool,
-    /// What was published; nothing for a repeat.
+    /// The published message; none for a repeat.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub published: Option<Published>,
 }
 
-/// What a message says beside its event.
+/// What a message has beside its event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Published {
-    /// The verdict that consumers hear.
+    /// The published verdict.
     pub outcome: Outcome,
-    /// The message's place among those of its track: rises with each. At least the milliseconds since 1970 when it was
-    /// decided, so that it never falls, even if the table was restored to an earlier state.
+    /// The message's place among those of its track: rises with each. At least the milliseconds
+    /// since 1970 when it was decided, so that it never falls, even if the table was restored to an
+    /// earlier state.
     pub sequence: u64,
-    /// Where the track stood before, if it had a verdict.
+    /// The track's verdict before, if it had one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<Outcome>,
     /// The same content was recorded before.
@@ -162,7 +167,7 @@ pub struct Published {
     /// The track has final verdicts that differ.
     #[serde(default, skip_serializing_if = "is_false")]
     pub conflict: bool,
-    /// Which of the event's [proofs](StoredEvent::proofs) stand for something else, by their place.
+    /// Which of the event's [proofs](StoredEvent::proofs) were used before, by their place.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reused: Vec<u16>,
 }
@@ -185,7 +190,7 @@ pub struct Standing<'a> {
 pub struct Decided {
     /// What to publish, if anything.
     pub published: Option<Published>,
-    /// Whether this is decided for the first time. If not, the row already held it, and it is the same as then.
+    /// Whether this was decided for the first time. If not, the row already had the same decision.
     pub is_new: bool,
 }
 
@@ -207,13 +212,14 @@ impl Course {
     /// How many decisions a row keeps. Enough for any real course; it bounds the row at some 50 KB.
     pub const KEPT: usize = 32;
 
-    /// Decides what to publish of this event, and remembers it. An event that is already known gets the decision it got
-    /// then. All proofs of the event stand for what it says, or it has none.
+    /// Decides what to publish of this event, and stores the decision. An event that the row
+    /// already has gets the same decision again. No proof of the event was used before, or it has
+    /// none.
     pub fn decide(&mut self, event: &StoredEvent, now: Timestamp) -> Decided {
         self.decide_without(event, &[], now)
     }
 
-    /// Decides the same of an event of which these proofs, by their place, stand for something else.
+    /// Decides the same about an event of which these proofs, by their place, were used before.
     pub fn decide_without(&mut self, event: &StoredEvent, reused: &[u16], now: Timestamp) -> Decided {
         if let Some(known) = self.decisions.iter().find(|decision| decision.id == event.id) {
             return Decided { published: known.published.clone(), is_new: false };
@@ -249,14 +255,14 @@ impl Course {
         Standing::of(self.policy, self.decisions.iter().filter(|decision| decision.counts_at(now)))
     }
 
-    /// When all that the row holds has expired, in seconds since 1970.
+    /// When everything in the row has expired, in seconds since 1970.
     #[must_use]
     pub fn expires_at(&self) -> i64 {
         self.decisions.iter().map(|decision| decision.expires_at).max().unwrap_or_default()
     }
 
-    /// What to publish of a record of our own, except for its sequence: that a verdict is overdue, unless one has come
-    /// meanwhile. No announcement is published.
+    /// What to publish of a record of our own, except for its sequence: that a verdict is overdue,
+    /// unless one has arrived meanwhile. Announcements are not published.
     fn report(&self, new: &Decision, now: Timestamp) -> Option<Published> {
         let standing = self.standing(now);
         let is_overdue = new.origin == Origin::Overdue && !standing.is_final;
@@ -264,7 +270,7 @@ impl Course {
         is_overdue.then(|| Published { previous, ..Published::plain(Outcome::None) })
     }
 
-    /// A repeat says the same as the callback before or after it.
+    /// Whether it is a repeat: it has the same content as the callback before or after it.
     fn is_repeat(&self, new: &Decision) -> bool {
         let mut compared = self.decisions.iter().filter(|d| d.is_compared());
         let before = compared.clone().rev().find(|d| d.place() < new.place() && d.counts_at(new.received_at));
@@ -272,7 +278,8 @@ impl Course {
         [before, after].into_iter().flatten().any(|neighbour| neighbour.says_the_same_as(new))
     }
 
-    /// A password or link is delivered once, and not if it has expired or its recipient got a newer one.
+    /// A password or link is delivered once, unless it has expired or its recipient got a newer
+    /// one.
     fn is_to_be_delivered(&self, new: &Decision, now: Timestamp) -> bool {
         let same_recipient =
             |d: &&Decision| d.published.is_some() && d.kind == new.kind && d.recipient == new.recipient && d.counts();
@@ -285,9 +292,10 @@ impl Course {
             })
     }
 
-    /// What to publish of an event that is no repeat, except for its sequence.
+    /// What to publish of an event that is not a repeat, except for its sequence.
     fn news(&self, new: &Decision, replaces: Option<&str>) -> Published {
-        // What has expired is compared with the newest there is, so that the order of arrival makes no difference.
+        // Expiry is compared with the newest event, so that the order of arrival makes no
+        // difference.
         let said = || self.decisions.iter().filter(|d| d.origin.is_provider());
         let newest = said().map(|d| d.received_at).max().unwrap_or(new.received_at).max(new.received_at);
         let others = || said().filter(|d| d.counts_at(newest));
@@ -315,7 +323,8 @@ impl Course {
         }
     }
 
-    /// Puts a decision in its place. If there are too many then, one that no later decision needs is forgotten.
+    /// Puts a decision in its place. If there are too many, it removes one that no later decision
+    /// needs.
     fn remember(&mut self, new: Decision) {
         if new.origin.is_callback() {
             self.callbacks += 1;
@@ -327,7 +336,7 @@ impl Course {
         let place = self.decisions.partition_point(|d| d.place() < new.place());
         self.decisions.insert(place, new);
         while self.decisions.len() > Self::KEPT {
-            // A repeat between two others of its content: without it, what comes between them is judged the same.
+            // A repeat between two others of its content: without it, later decisions are the same.
             let within_repeats = self.decisions.windows(3).position(|three| {
                 let [before, middle, after] = three else { return false };
                 middle.published.is_none()
@@ -335,7 +344,7 @@ impl Course {
                     && middle.content() == after.content()
             });
             let forgotten = within_repeats.map(|before| before + 1);
-            // Else what the provider did not say, or the oldest. What final verdicts there were is remembered longest.
+            // Otherwise a record of our own, or the oldest. Final verdicts are kept longest.
             let forgotten = forgotten.or_else(|| self.decisions.iter().position(|d| !d.origin.is_provider()));
             let forgotten = forgotten.or_else(|| self.decisions.iter().position(|d| !d.is_final));
             self.decisions.remove(forgotten.unwrap_or_default());
@@ -344,10 +353,10 @@ impl Course {
 }
 
 impl Decision {
-    /// How many codes are kept, of those that a callback gives for its verdict.
+    /// How many of a callback's codes are stored.
     const MAX_REASONS: usize = 8;
 
-    /// What a row remembers of an event.
+    /// The part of an event that a row stores.
     fn undecided(event: &StoredEvent, reused: &[u16]) -> Self {
         let outcome = event.outcome_without(reused);
         Self {
@@ -372,13 +381,13 @@ impl Decision {
         self.reported.unwrap_or(self.outcome)
     }
 
-    /// What the callback says, as a digest.
+    /// The digest of the callback's content.
     fn content(&self) -> &str {
         EventId::content_of(&self.id)
     }
 
-    /// Whether a callback beside it is compared with it. Records of our own say nothing. An answer that only confirmed
-    /// what stood is passed over: what it confirmed is compared.
+    /// Whether a neighbouring callback is compared with it. Records of our own are not. An answer
+    /// that only confirmed the verdict is skipped: the callback that it confirmed is compared.
     fn is_compared(&self) -> bool {
         match self.origin {
             Origin::Callback => true,
@@ -387,15 +396,16 @@ impl Decision {
         }
     }
 
-    /// Whether two callbacks say the same. An answer of the provider has less in it than a callback: only the verdict counts.
+    /// Whether two callbacks have the same content. A fetched answer has less in it than a
+    /// callback, so only its verdict counts.
     fn says_the_same_as(&self, other: &Self) -> bool {
         let verdict = |d: &Self| (d.outcome, d.is_final, d.reasons.clone());
         self.content() == other.content()
             || ([self.origin, other.origin].contains(&Origin::Fetched) && verdict(self) == verdict(other))
     }
 
-    /// The place in the course. An approval comes before what else was received in the same millisecond, so that it is
-    /// not the last word.
+    /// The place in the course. An approval precedes everything else that was received in the same
+    /// millisecond, so that it is not the last verdict.
     fn place(&self) -> (Timestamp, bool, &str) {
         (self.received_at, self.outcome != Outcome::Approved, &self.id)
     }
@@ -414,20 +424,20 @@ impl Decision {
 }
 
 impl Published {
-    /// The sequence as a message says it: 16 digits, so that its text sorts as the number does.
+    /// The sequence as in a message: 16 digits, so that its text sorts like the number.
     #[must_use]
     pub fn sequence_text(&self) -> String {
         format!("{:016}", self.sequence)
     }
 
-    /// What a message says of an event that is just what it is.
+    /// The message of an event without any mark.
     fn plain(outcome: Outcome) -> Self {
         Self { outcome, sequence: 0, previous: None, repeated: false, late: false, conflict: false, reused: Vec::new() }
     }
 }
 
 impl<'a> Standing<'a> {
-    /// Where these decisions leave a track. They are in their order.
+    /// The standing of a track after these decisions, which are in order.
     fn of(policy: Policy, decisions: impl Iterator<Item = &'a Decision>) -> Self {
         let (mut last, mut last_verdict, mut last_final) = (None, None, None);
         let mut conflict = false;
@@ -455,27 +465,28 @@ impl<'a> Standing<'a> {
     }
 }
 
-/// What became of writing a row.
+/// The result of writing a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Written {
-    /// It is kept.
+    /// The row was written.
     Kept,
     /// The row has another version than the one that was read: read it again, and decide again.
     Overtaken,
 }
 
-/// Keeps the courses: the verifications table.
+/// Stores the courses: the verifications table.
 pub trait Courses: Send + Sync {
-    /// The courses with these keys, in their order; an empty one where there is no row. Reads what was written last.
+    /// The courses with these keys, in order; an empty one if there is no row. Reads consistently.
     ///
     /// # Errors
     /// If the store refuses or does not answer in time.
     fn read(&self, keys: &[CourseKey]) -> impl Future<Output = Result<Vec<Course>, StoreError>> + Send;
 
-    /// Keeps a course if its row still has the version that was read.
+    /// Writes a course if its row still has the version that was read.
     ///
     /// # Errors
-    /// If the store refuses or does not answer in time. It may have been kept: read it again.
+    /// If the store refuses or does not answer in time. The course may have been written: read it
+    /// again.
     fn write(&self, key: &CourseKey, course: &Course) -> impl Future<Output = Result<Written, StoreError>> + Send;
 
     /// The courses of a verification, by the names of their tracks.

@@ -1,10 +1,12 @@
-//! The verdict that does not come: when it is due, and what is done then.
+//! Missing verdicts: when one is due, and what happens then.
 //!
-//! A track is looked after from an announcement on, or from a verdict on that is not final, until a final verdict stands.
-//! The publisher says so when it writes the row ([`Course::look_after`]). The reconciler reads what is due, asks the
-//! provider if it can, and records what it found out as an event.
+//! A verdict is awaited from an announcement, or from a verdict that is not final, until a final
+//! verdict stands. The publisher notes that when it writes the row ([`Course::look_after`]): it
+//! alone sets and removes the attributes, and the reconciler moves them. The reconciler reads what
+//! is due, asks the provider if it can, and records the result as an event.
 //!
-//! Pure but for the trait: time is an argument. docs/adr/0017 has the rules and why they are these.
+//! Pure, except for the trait: time is an argument. docs/adr/0017 has the rules and the reasons for
+//! them.
 
 use jiff::SignedDuration;
 
@@ -21,12 +23,12 @@ pub enum Origin {
     Fetched,
     /// An announcement by one of your services.
     Announced,
-    /// A verdict did not come in time.
+    /// A verdict did not arrive in time.
     Overdue,
 }
 
 impl Origin {
-    /// Whether the provider says it, by a callback or when asked.
+    /// Whether it comes from the provider: a callback, or an answer.
     #[must_use]
     pub fn is_provider(self) -> bool {
         matches!(self, Self::Callback | Self::Fetched)
@@ -38,26 +40,26 @@ impl Origin {
     }
 }
 
-/// When verdicts of a provider are due that nobody announced.
+/// When a provider's verdicts are due that were not announced.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct DueRule {
-    /// How long after a verdict that is not final. Nothing: never.
+    /// How long after a verdict that is not final. None: never.
     pub after: Option<SignedDuration>,
     /// Whether the provider can be asked. Then a doubtful verdict is confirmed.
     pub can_be_asked: bool,
 }
 
-/// What the publisher changes about when a track is due.
+/// How the publisher changes when a track is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum DueChange {
     /// Nothing.
     #[default]
     Keep,
-    /// It is due at this time, unless it is due at some time already.
+    /// It is due at this time, unless it already has a due time.
     Set(Timestamp),
-    /// It is due at this time, whatever was before.
+    /// It is due at this time, in place of any earlier one.
     Reset(Timestamp),
-    /// It is not due any more.
+    /// It is no longer due.
     Clear,
 }
 
@@ -78,7 +80,7 @@ impl DueChange {
 }
 
 impl Course {
-    /// Notes when the track is due, after this event was decided for the first time.
+    /// Notes when the track is due, after the first decision on this event.
     pub fn look_after(&mut self, event: &StoredEvent, published: Option<&Published>, rule: DueRule, now: Timestamp) {
         let standing = self.standing(now);
         let is_doubtful = published.is_some_and(|published| published.repeated || published.conflict);
@@ -95,7 +97,7 @@ impl Course {
         } else if let Some(due_at) = event.due_at {
             DueChange::Reset(due_at)
         } else if event.outcome == Outcome::None && event.origin().is_provider() && event.unrecognized.is_none() {
-            // A document came in, say. There is no verdict about it, so what was awaited has come.
+            // Such as a document that arrived. No verdict follows, so nothing more is awaited.
             DueChange::Clear
         } else if event.outcome == Outcome::None || event.origin() != Origin::Callback {
             DueChange::Keep
@@ -107,61 +109,63 @@ impl Course {
     }
 }
 
-/// A track that is looked after, as its row says.
+/// A track whose verdict is awaited, from its row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Due {
     /// Which track.
     pub key: CourseKey,
     /// When the verdict was due, or when it is reported missing again.
     pub due_at: Timestamp,
-    /// When the track is looked at next. Whoever looks moves it first.
+    /// When the track is checked next. The reconciler moves it before it checks.
     pub ask_at: Timestamp,
     /// How often the provider was asked, or the verdict reported missing.
     pub asks: u32,
 }
 
 impl Due {
-    /// Into how many partitions the index is spread.
+    /// The number of partitions of the index.
     pub const SHARDS: u8 = 8;
 
-    /// How long a track belongs to whoever claimed it. If that one dies, another one goes on.
+    /// How long a claim on a track lasts. If its reconciler dies, another one continues.
     pub const CLAIM: SignedDuration = SignedDuration::from_mins(2);
 
-    /// How long after a verdict was reported missing it is reported again.
+    /// How long after a report a missing verdict is reported again.
     pub const AGAIN: SignedDuration = SignedDuration::from_hours(24);
 
-    /// For how many days a missing verdict is reported. After that, nobody waits for it.
+    /// For how many days a missing verdict is reported. After that, it is no longer awaited.
     pub const DAYS: u32 = 30;
 }
 
-/// When a provider is asked: at these times after a verdict was due, in seconds, and then once a day.
+/// When a provider is asked: at these times after a verdict was due, in seconds, and then once a
+/// day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Schedule(pub &'static [u32]);
 
-/// What is to be done about a track that is due.
+/// What to do about a track that is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
-    /// Look again at this time.
+    /// Check again at this time.
     Wait(Timestamp),
-    /// Report that the verdict is missing, and look again a day after it was due.
+    /// Report that the verdict is missing, and check again a day after it was due.
     Overdue,
-    /// Nothing any more.
+    /// Nothing more.
     GiveUp,
 }
 
 impl Schedule {
-    /// Where nobody can be asked.
+    /// For tracks whose provider cannot be asked.
     pub const NONE: Self = Self(&[]);
 
-    /// When the provider may be asked for the first, second or later time, counted from 0. Nothing after the last one.
+    /// When the provider may be asked for the first, second or later time, counted from 0. None
+    /// after the last one.
     #[must_use]
     pub fn time_of(self, ask: u32, due_at: Timestamp) -> Option<Timestamp> {
         let seconds = self.0.get(usize::try_from(ask).ok()?)?;
         due_at.checked_add(SignedDuration::from_secs((*seconds).into())).ok()
     }
 
-    /// What to do after so many asks, the last of which brought no verdict. With a provider that does not know the
-    /// verification, there is no use in asking soon.
+    /// What to do after this many questions without a verdict. If the provider does not know the
+    /// verification, asking again soon is useless.
     #[must_use]
     pub fn after(self, asks: u32, is_unknown: bool, due_at: Timestamp) -> Next {
         let tries = u32::try_from(self.0.len()).unwrap_or(u32::MAX);
@@ -175,7 +179,7 @@ impl Schedule {
 
 /// Knows which tracks are due: the verifications table.
 pub trait Dues: Send + Sync {
-    /// The tracks of this shard that are due at this time, those that have waited longest first, and at most so many.
+    /// The tracks of this shard that are due at this time, the oldest first, and at most this many.
     ///
     /// # Errors
     /// If the store refuses or does not answer in time.
@@ -186,14 +190,14 @@ pub trait Dues: Send + Sync {
         limit: usize,
     ) -> impl Future<Output = Result<Vec<CourseKey>, StoreError>> + Send;
 
-    /// What was written last of a track: when it is due, and its course. Nothing if it is not due any more.
+    /// The latest state of a track: when it is due, and its course. None if it is no longer due.
     ///
     /// # Errors
     /// If the store refuses or does not answer in time.
     fn read_due(&self, key: &CourseKey) -> impl Future<Output = Result<Option<(Due, Course)>, StoreError>> + Send;
 
-    /// Puts `next` in the place of what was read, if it still stands; nothing means that the track is not due any more. Says
-    /// whether it did.
+    /// Replaces what was read by `next`, if it is unchanged; none means that the track is no longer
+    /// due. Returns whether it did.
     ///
     /// # Errors
     /// If the store refuses or does not answer in time. It may have been done.

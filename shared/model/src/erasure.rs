@@ -1,9 +1,10 @@
-//! Erasure: what stays of a verification whose personal data has to be deleted on request.
+//! Erasure: what stays of a verification whose personal data was deleted on request.
 //!
-//! Each erased verification is on a list. It is kept apart from the events and the rows, so that restoring those does not
-//! undo an erasure. Whatever puts an event into the table or publishes one reads the list.
+//! Each erased verification is on a list in the expectations table, which no restore touches. So
+//! restoring events and rows does not undo an erasure. The publisher, the drain and every command
+//! that restores or publishes events read the list.
 //!
-//! docs/adr/0018 has the rules and why they are these.
+//! docs/adr/0018 has the rules and the reasons for them.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,21 +15,23 @@ use crate::{
 /// One erased verification on the list: an item of the expectations table with these attributes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Erasure {
-    /// Partition key (S): `erased/` and a digest of provider and subject. See [`key_of`](Self::key_of).
+    /// Partition key (S): `erased/` and a digest of provider and subject. See
+    /// [`key_of`](Self::key_of).
     #[serde(rename = "pk")]
     pub key: String,
     /// When it was erased (S, RFC 3339).
     pub erased_at: Timestamp,
-    /// When no copy of its events can come back any more (N, seconds since 1970): the table's TTL attribute.
+    /// When no copy of its events can return any more (N, seconds since 1970): the table's TTL
+    /// attribute.
     pub expires_at: i64,
 }
 
 impl Erasure {
-    /// For how many days DynamoDB keeps point-in-time backups, which may hold events until then.
+    /// How many days DynamoDB keeps point-in-time backups, which may hold events until then.
     const BACKUP_DAYS: i64 = 35;
 
-    /// The entry of a verification that is erased at this time. Its last event expires at `last_expiry`, in seconds since
-    /// 1970.
+    /// The entry of a verification that is erased at this time. Its last event expires at
+    /// `last_expiry`, in seconds since 1970.
     #[must_use]
     pub fn new(provider: &str, subject: &str, now: Timestamp, retention: Retention, last_expiry: i64) -> Self {
         let kept = now.as_second().saturating_add(retention.events.as_secs()).max(last_expiry);
@@ -38,7 +41,8 @@ impl Erasure {
         Self { key: Self::key_of(provider, subject), erased_at, expires_at }
     }
 
-    /// The key of a verification's entry. No code's hash and no announcement begins like it: no provider's name has a `/`.
+    /// The key of a verification's entry. No code's hash and no announcement begins like it,
+    /// because no provider's name has a `/`.
     #[must_use]
     pub fn key_of(provider: &str, subject: &str) -> String {
         format!("erased/{}", Identity::of([Some("erased"), Some(provider), Some(subject)]).to_hex())
@@ -46,16 +50,17 @@ impl Erasure {
 }
 
 impl StoredEvent {
-    /// What stays of the event when its verification is erased: that it was received, when, and with which verdict.
+    /// What stays of the event when its verification is erased: that it was received, when, and
+    /// with which verdict.
     ///
-    /// The body, its parts, the recipient and the evidence go, and the details of what may hold a password or a link. Other
-    /// details are references and codes. The hash of a wallet's code stays, because what the event's proofs stand for
-    /// depends on it.
+    /// Removed are the body, its parts, the recipient and the evidence, and the details of an event
+    /// that may hold a password or a link. Other details are references and codes. The hash of a
+    /// wallet's code stays, because the claims of the event's proofs depend on it.
     #[must_use]
     pub fn erased(self, at: Timestamp) -> Self {
         let details = if self.perishable { Details::new() } else { self.details };
         let evidence = self.evidence.into_iter().filter(|(name, _)| name == CODE_SHA256).collect();
-        // Every field by its name, so that a new one is decided about.
+        // Every field by name, so that a new field needs a decision.
         Self {
             subject: self.subject,
             id: self.id,
@@ -96,17 +101,17 @@ impl StoredEvent {
 }
 
 impl Course {
-    /// Forgets to whom something was delivered, and looks after no verdict any more.
+    /// Removes the recipients of deliveries, and no longer awaits a verdict.
     pub fn erase(&mut self) {
         self.decisions.iter_mut().for_each(|decision| decision.recipient = None);
         self.due = crate::DueChange::Clear;
     }
 }
 
-/// Knows which verifications are erased, and erases what comes back of them.
+/// Knows which verifications are erased, and erases their events again.
 pub trait Erasures: Send + Sync {
-    /// The courses with these keys, in their order, and whether their verifications are erased. Reads what was written last,
-    /// with one call.
+    /// The courses with these keys, in order, and whether their verifications are erased. Reads
+    /// consistently, with one call.
     ///
     /// # Errors
     /// If the store refuses or does not answer in time.
@@ -115,7 +120,8 @@ pub trait Erasures: Send + Sync {
         keys: &[CourseKey],
     ) -> impl Future<Output = Result<Vec<(Course, bool)>, StoreError>> + Send;
 
-    /// Overwrites a stored event, and the parts of its body, by what stays of it. Changes nothing of what is not stored.
+    /// Overwrites a stored event and the parts of its body with what stays. Changes nothing that is
+    /// not stored.
     ///
     /// # Errors
     /// If the store refuses or does not answer in time. Erasing it again is safe.

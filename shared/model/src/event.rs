@@ -1,4 +1,4 @@
-//! What a callback becomes.
+//! The event that a callback becomes.
 
 use std::fmt;
 
@@ -46,18 +46,19 @@ impl Outcome {
     }
 }
 
-/// The provider's reference of a verification: the unit of order, and the partition key in the table.
+/// The provider's reference of a verification: the unit of order, and the partition key in the
+/// table.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Subject(String);
 
-/// A text cannot be a [`Subject`].
+/// A text that cannot be a [`Subject`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a subject has 1 to {max} bytes", max = Subject::MAX_BYTES)]
 pub struct InvalidSubject;
 
 impl Subject {
-    /// Half of what DynamoDB takes as a partition key; every provider's references are far shorter.
+    /// Half of DynamoDB's limit for a partition key. Every provider's references are far shorter.
     pub const MAX_BYTES: usize = 1024;
 
     /// A subject of this text.
@@ -94,23 +95,27 @@ impl From<Subject> for String {
     }
 }
 
-/// Names one callback: the same callback gets the same id, however often and by whichever way it is recorded. A provider's
-/// repeat of it is another event, with an id of its own.
+/// The id of one callback. The same callback has the same id each time that it is recorded,
+/// directly or through the spill queue. A provider's repeat of it is another event with an id of
+/// its own.
 ///
-/// 64 lowercase hexadecimal digits: 32 of the [content](Self::content_of), 16 of the milliseconds since 1970 when it was
-/// received, and 16 more of the content; of a body that is stored in parts, 16 of the body.
+/// 64 lowercase hexadecimal digits: 32 of the [content](Self::content_of), 16 of the milliseconds
+/// since 1970 when it was received, and 16 more of the content, or of the body if that is stored in
+/// parts.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EventId(String);
 
 impl EventId {
     pub(crate) fn new(content: &Identity, received_at: Timestamp, body: &[u8]) -> Self {
-        // Parts have the event's id in their keys. Two bodies with the same content must not share them.
+        // Parts have the event's id in their keys. Two bodies with the same content must not share
+        // them.
         let large = (body.len() > Part::BYTES).then(|| Identity::of_bytes(body));
         let rest = large.as_ref().map_or(&content.0[16..24], |body| &body.0[..8]);
         Self(hex(&[&content.0[..16], &received_at.as_millisecond().to_be_bytes(), rest].concat()))
     }
 
-    /// What the callback says, as a digest of 32 digits: equal for two callbacks about one verification that say the same.
+    /// The digest of the content, 32 digits: equal for two callbacks of one verification with the
+    /// same content.
     #[must_use]
     pub fn content_of(id: &str) -> &str {
         id.get(..32).unwrap_or(id)
@@ -129,10 +134,11 @@ impl fmt::Display for EventId {
     }
 }
 
-/// A digest of what a callback says: equal for two callbacks of one provider, kind and subject that say the same.
+/// A digest of a callback's content: equal for two callbacks of one provider, kind and subject with
+/// the same content.
 ///
-/// Nothing that differs between two attempts to deliver the same callback may be in it, and everything that a consumer
-/// could act on must be.
+/// It must include everything that a consumer could act on, and nothing that differs between two
+/// attempts to deliver the same callback.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Identity([u8; 32]);
 
@@ -144,7 +150,7 @@ impl Identity {
         Self(digest.0.finalize().into())
     }
 
-    /// The identity of a body: the same bytes say the same.
+    /// The identity of a body: the same bytes have the same one.
     #[must_use]
     pub fn of_bytes(body: &[u8]) -> Self {
         Self(Sha256::digest(body).into())
@@ -198,44 +204,46 @@ impl Fields {
     }
 }
 
-/// What a message tells of a callback beside its verdict: references and codes, never personal data.
+/// What a message has beside the verdict: references and codes, never personal data.
 pub type Details = serde_json::Map<String, serde_json::Value>;
 
-/// What a provider's parser reads in a callback.
+/// The result of a provider's parser.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Parsed {
     /// The name of its [`Kind`].
     pub kind: &'static str,
     /// The provider's reference of the verification.
     pub subject: Subject,
-    /// What makes it the same event as another.
+    /// The digest by which it is compared with other callbacks.
     pub identity: Identity,
     /// The verdict.
     pub outcome: Outcome,
-    /// The provider's codes for why the outcome is what it is.
+    /// The provider's codes for the outcome.
     pub reasons: Vec<String>,
-    /// The provider's own time of the event, if it says one.
+    /// The provider's own time of the event, if it gives one.
     pub occurred_at: Option<Timestamp>,
-    /// What else a message may tell.
+    /// What else a message may have.
     pub details: Details,
-    /// The track that the verdict is about. One per kind as a rule; see [`on_one_of_several`](Self::on_one_of_several).
+    /// The track of the verdict. Usually one for each kind; see
+    /// [`on_one_of_several`](Self::on_one_of_several).
     pub track: String,
     /// What a second final verdict on the track means.
     pub policy: Policy,
-    /// Whether the provider has made up its mind.
+    /// Whether the provider's verdict is final.
     pub is_final: bool,
     /// Whether it is an instruction to deliver a password or a link rather than a verdict.
     pub delivery: bool,
-    /// To whom that is to be delivered, as a digest.
+    /// The recipient of the delivery, as a digest.
     pub recipient: Option<Identity>,
-    /// What the verdict rests on, and may stand for nothing else.
+    /// The proofs that the verdict rests on. Each may count only once.
     pub proofs: Vec<Proof>,
-    /// After which time a verdict that is not final is looked after, where the provider's usual time does not fit.
+    /// When a verdict that is not final is due, if the provider's usual time does not fit.
     pub due_after: Option<SignedDuration>,
 }
 
 impl Parsed {
-    /// A callback of this kind about this subject, without codes. Approved, rejected and failed are final.
+    /// A callback of this kind about this subject, without codes. Approved, rejected and failed are
+    /// final.
     #[must_use]
     pub fn new<D: Serialize>(
         kind: &Kind<D>,
@@ -263,7 +271,7 @@ impl Parsed {
         }
     }
 
-    /// The same, to be looked after again when so much time has passed. See [`due`](crate::DueChange).
+    /// The same, with a final verdict due after this time. See [`due`](crate::DueChange).
     #[must_use]
     pub fn due_after(self, time: SignedDuration) -> Self {
         Self { due_after: Some(time), ..self }
@@ -275,27 +283,30 @@ impl Parsed {
         Self { is_final, ..self }
     }
 
-    /// The same, on one of several tracks of its kind: the one with this name, such as a template's id.
+    /// The same, on one of several tracks of its kind: the one with this name, such as a template's
+    /// id.
     #[must_use]
     pub fn on_one_of_several(self, name: &str) -> Self {
         Self { track: format!("{}/{name}", self.track), ..self }
     }
 
-    /// The same, to be delivered to this recipient. The subject makes the digest of a phone number hard to guess.
+    /// The same, to be delivered to this recipient. The subject makes the digest of a phone number
+    /// hard to guess.
     #[must_use]
     pub fn to_recipient(self, recipient: &str) -> Self {
         let recipient = Identity::of([Some(self.subject.as_str()), Some(recipient)]);
         Self { recipient: Some(recipient), ..self }
     }
 
-    /// The same, with these proofs of its details. The publisher trusts a detail only if its proofs stand for nothing else.
+    /// The same, with these proofs of its details. The publisher trusts a detail only if no proof
+    /// of it was used before.
     #[must_use]
     pub fn resting_on(self, proofs: Vec<Proof>) -> Self {
         Self { proofs, ..self }
     }
 
-    /// The same, unless it says so much beside the verdict that its item in the table would be too large. It would be refused there for
-    /// ever, so it is better kept as not understood.
+    /// The same, unless its details would make the item in the table too large. DynamoDB would
+    /// always refuse it, so it is stored as unrecognized.
     fn within_bounds(self) -> Result<Self, Unrecognized> {
         match serde_json::to_vec(&(&self.details, &self.reasons, &self.proofs)) {
             Ok(json) if json.len() <= Self::MAX_BYTES_BESIDE_BODY => Ok(self),
@@ -307,8 +318,8 @@ impl Parsed {
         }
     }
 
-    /// How much details, reasons and proofs may be, as JSON. With a body of 256 KB, and evidence of at most 64 KB, that leaves room in the 400 KB of an
-    /// item.
+    /// The largest size of details, reasons and proofs, as JSON. With a body of 256 KB and evidence
+    /// of at most 64 KB, this leaves room in the 400 KB of an item.
     const MAX_BYTES_BESIDE_BODY: usize = 48 * 1024;
 
     /// The same, for these reasons.
@@ -318,17 +329,18 @@ impl Parsed {
     }
 }
 
-/// An authentic callback was not understood. It is kept and published all the same.
+/// An authentic callback that was not understood. It is still stored and published.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("unrecognized: {reason}")]
 pub struct Unrecognized {
-    /// A code that says what was not understood, such as `missing_field:status`. Quotes nothing of the callback.
+    /// A code for the problem, such as `missing_field:status`. Quotes nothing from the callback.
     pub reason: String,
-    /// The verification it speaks of, where that much is clear.
+    /// Its verification, if that is clear.
     pub subject: Option<Subject>,
-    /// The track it would be on if it were understood, where that much is clear.
+    /// The track that it would be on if it were understood, if that is clear.
     pub track: Option<(String, Policy)>,
-    /// Whether it may hold a password or a link that must not be kept for long.
+    /// Whether it may hold a password or a link, so it must expire soon. The callback's type
+    /// decides: a password can be under any field name.
     pub perishable: bool,
 }
 
@@ -373,7 +385,7 @@ impl Unrecognized {
     }
 }
 
-/// An authentic callback, understood or not, as it will be kept and told.
+/// An authentic callback, understood or not, as it will be stored and published.
 #[derive(Clone)]
 pub struct Event {
     pub(crate) id: EventId,
@@ -401,7 +413,7 @@ pub struct Event {
 }
 
 impl Event {
-    /// The event that a verified callback is. One that was not understood becomes an event too.
+    /// The event of a verified callback. An unrecognized callback becomes an event too.
     #[must_use]
     pub fn new<P: Provider>(verified: &Verified, parsed: Result<Parsed, Unrecognized>, received_at: Timestamp) -> Self {
         let (parsed, unrecognized, perishable) = match parsed.and_then(Parsed::within_bounds) {
@@ -448,7 +460,7 @@ impl Event {
         }
     }
 
-    /// The same event, with the trace of its being taken in.
+    /// The same event, with its trace.
     pub(crate) fn traced_by(self, traceparent: Option<String>) -> Self {
         Self { traceparent, ..self }
     }
@@ -471,7 +483,7 @@ impl Event {
         &self.kind
     }
 
-    /// The verification it speaks of.
+    /// Its verification.
     #[must_use]
     pub fn subject(&self) -> &Subject {
         &self.subject
@@ -503,7 +515,8 @@ impl fmt::Debug for Event {
 }
 
 pub(crate) fn hex(bytes: &[u8]) -> String {
-    // Written as bytes, which is faster than character by character: each event has several digests.
+    // Written as bytes, which is faster than character by character: each event has several
+    // digests.
     let digit = |nibble: u8| if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 };
     let digits = bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 0xf)]).collect();
     String::from_utf8(digits).unwrap_or_default()

@@ -1,4 +1,4 @@
-//! What was announced before its callback comes.
+//! Announcements: what your service expects before its callback arrives.
 
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
@@ -6,7 +6,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{CourseKey, Details, InvalidSubject, StoreError, Subject, Timestamp, Unavailable, event::hex};
 
-/// What was begun at the wallet gateway. A code is good for this only.
+/// What was started at the wallet gateway. A code is valid for this purpose only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Purpose {
@@ -16,42 +16,46 @@ pub enum Purpose {
     Issuance,
 }
 
-/// A verification or issuance that was begun at the wallet gateway, as the expectations table holds it: an item with these attributes. A
-/// service may write it itself instead of calling the API.
+/// A verification or issuance that was started at the wallet gateway: an item of the expectations
+/// table with these attributes. A service may write it itself instead of calling the API.
 ///
-/// The code is a secret, and is not in it: only its SHA-256 is.
+/// The code is a secret and is stored nowhere, only its SHA-256.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Expectation {
-    /// Partition key (S): the SHA-256 of the code's UTF-8, as 64 lowercase hexadecimal digits. See [`code_hash`](Self::code_hash).
+    /// Partition key (S): the SHA-256 of the code's UTF-8, as 64 lowercase hexadecimal digits. See
+    /// [`code_hash`](Self::code_hash).
     #[serde(rename = "pk")]
     pub code_sha256: String,
-    /// What the code is good for (S): `verification` or `issuance`.
+    /// The code's purpose (S): `verification` or `issuance`.
     pub purpose: Purpose,
-    /// The subject of the code's events (S): the state or, without one, an id that nobody can guess. The callback does not choose it.
+    /// The subject of the code's events (S): the state or, without one, a random id. The callback
+    /// does not choose it.
     pub subject: Subject,
     /// The `state` that was given to init (S); absent if none was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
-    /// The ids of the templates whose credentials are expected (L of S). May be empty for a verification. An issuance of another
-    /// template is not recognized.
+    /// The ids of the templates whose credentials are expected (L of S). May be empty for a
+    /// verification. An issuance of another template is not recognized.
     #[serde(default)]
     pub template_ids: Vec<String>,
-    /// When the callback is due (S, RFC 3339); absent if that is not known. A later one is accepted all the same.
+    /// When the callback is due (S, RFC 3339); absent if that is not known. A later one is still
+    /// accepted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub due_at: Option<Timestamp>,
     /// When it was announced (S, RFC 3339); absent in an item that a service has written itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub announced_at: Option<Timestamp>,
-    /// When the code expires (N, seconds since 1970): the table's TTL attribute. After that the code is refused, even if DynamoDB has
-    /// not deleted the item yet.
+    /// When the code expires (N, seconds since 1970): the table's TTL attribute. After that the
+    /// code is refused, even if DynamoDB has not deleted the item yet.
     pub expires_at: i64,
 }
 
 impl Expectation {
-    /// How long a callback is waited for after it was announced or, if that is later, after it is due.
+    /// How long a code is valid after its announcement or, if that is later, after it is due.
     pub const LIFE: SignedDuration = SignedDuration::from_hours(30 * 24);
 
-    /// What is expected under this code. Its events have this subject, unless there is a [state](Self::with_state).
+    /// The expectation of this code. Its events have this subject, unless there is a
+    /// [state](Self::with_state).
     #[must_use]
     pub fn new(code: &str, purpose: Purpose, subject: Subject, now: Timestamp) -> Self {
         Self {
@@ -66,7 +70,8 @@ impl Expectation {
         }
     }
 
-    /// The same, with the state that was given to init, if it [is one](is_state). It becomes the subject.
+    /// The same, with the state that was given to init, if it [is one](is_state). It becomes the
+    /// subject.
     ///
     /// # Errors
     /// If the state is too long for a subject.
@@ -106,8 +111,8 @@ impl Expectation {
         self.expires_at >= now.as_second()
     }
 
-    /// Whether this is the same announcement, whenever it was made. The subject does not matter: without a state, each announcement
-    /// comes with a new one, and the first one's stays.
+    /// Whether this is the same announcement, made at any time. The subject does not count: without
+    /// a state, each announcement has a new one, and the first one stays.
     #[must_use]
     pub fn is_same_as(&self, other: &Self) -> bool {
         let content = |e: &Self| (e.code_sha256.clone(), e.purpose, e.state.clone(), e.template_ids.clone(), e.due_at);
@@ -115,13 +120,13 @@ impl Expectation {
     }
 }
 
-/// Whether a state is one: the gateway's default is `none`.
+/// Whether a state was given: the gateway's default is `none`.
 #[must_use]
 pub fn is_state(state: &str) -> bool {
     !state.is_empty() && state != "none"
 }
 
-/// What became of an announcement.
+/// The result of an announcement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Registered {
     /// It is expected now.
@@ -133,12 +138,12 @@ pub enum Registered {
         /// When that was, if it is known.
         announced_at: Option<Timestamp>,
     },
-    /// Something else is expected under the same code, and still is.
+    /// Something else is expected under the same code, and this stays so.
     Conflict,
 }
 
 impl Registered {
-    /// What becomes of an announcement if this is what is known under its code.
+    /// The result of an announcement if this is already announced under its code.
     #[must_use]
     pub fn beside(known: Expectation, announced: &Expectation) -> Self {
         if known.is_same_as(announced) {
@@ -149,8 +154,8 @@ impl Registered {
     }
 }
 
-/// A verdict that a service of yours expects, as the expectations table holds it: an item with these attributes. Those of the
-/// wallet gateway are [`Expectation`]s.
+/// A verdict that your service expects: an item of the expectations table with these attributes.
+/// Those of the wallet gateway are [`Expectation`]s.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Announcement {
     /// Partition key (S): provider, track and subject, with `#` between them.
@@ -160,7 +165,7 @@ pub struct Announcement {
     pub due_at: Timestamp,
     /// When it was announced (S, RFC 3339).
     pub announced_at: Timestamp,
-    /// References by which the provider can be asked (M); absent where none were announced.
+    /// References that are needed to ask the provider (M); absent if none were announced.
     #[serde(default, skip_serializing_if = "Details::is_empty")]
     pub details: Details,
     /// When it expires (N, seconds since 1970): the table's TTL attribute.
@@ -189,19 +194,19 @@ impl Announcement {
     }
 }
 
-/// What became of the announcement of a verdict.
+/// The result of announcing a verdict.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Announced {
     /// It is expected now.
     Fresh,
     /// It was expected already, since this time.
     Same(Timestamp),
-    /// It is expected by another time, or with other references.
+    /// It is already expected with another due time, or with other references.
     Conflict,
 }
 
 impl Announced {
-    /// What becomes of an announcement if this is what is known of its track.
+    /// The result of an announcement if this is already announced on its track.
     #[must_use]
     pub fn beside(known: &Announcement, announced: &Announcement) -> Self {
         let content = |announcement: &Announcement| (announcement.due_at, announcement.details.clone());
@@ -209,15 +214,16 @@ impl Announced {
     }
 }
 
-/// Knows what is expected.
+/// Stores expectations.
 pub trait Expectations: Send + Sync {
-    /// What was announced under the code with this hash. It may have expired.
+    /// The announcement of the code with this hash. It may have expired.
     ///
     /// # Errors
-    /// If that could not be found out. It may be expected.
+    /// If the store refuses or does not answer in time. The code may be announced.
     fn find(&self, code_sha256: &str) -> impl Future<Output = Result<Option<Expectation>, Unavailable>> + Send;
 
-    /// Expects this from now on, unless something else is expected under its code. What has expired by now does not count.
+    /// Stores this announcement, unless something else is expected under its code. Expired ones do
+    /// not count.
     ///
     /// # Errors
     /// If the store refuses or does not answer in time.
@@ -227,7 +233,8 @@ pub trait Expectations: Send + Sync {
         now: Timestamp,
     ) -> impl Future<Output = Result<Registered, StoreError>> + Send;
 
-    /// Expects this verdict from now on, unless it is expected by another time. What has expired by now does not count.
+    /// Stores this announcement, unless the verdict is expected with another due time. Expired ones
+    /// do not count.
     ///
     /// # Errors
     /// If the store refuses or does not answer in time.

@@ -1,8 +1,8 @@
-//! Asking a provider where a verification stands, when its callback does not come.
+//! Asking a provider for a verdict whose callback did not arrive.
 //!
-//! A provider's fetcher knows what to ask and how to read the answer; a [`Web`] does the asking. The answer is as hostile as
-//! any input: the [`Web`] bounds its size and its time and follows no redirect, and the fetcher reads it as carefully as a
-//! callback.
+//! A provider's fetcher knows what to ask and how to parse the answer; a [`Web`] sends the request.
+//! An answer is as hostile as any input: the [`Web`] limits its size and time and follows no
+//! redirect, and the fetcher parses it as carefully as a callback.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -53,12 +53,12 @@ impl std::fmt::Debug for Question {
     }
 }
 
-/// What a provider answered.
+/// A provider's answer.
 #[derive(Clone)]
 pub struct Reply {
     /// The status.
     pub status: u16,
-    /// How long it wants to be left alone (`Retry-After` in seconds).
+    /// How long it asks us to wait (`Retry-After` in seconds).
     pub retry_after: Option<SignedDuration>,
     /// The body.
     pub body: Bytes,
@@ -74,14 +74,14 @@ impl std::fmt::Debug for Reply {
     }
 }
 
-/// There was no answer in time, or one that was too large.
+/// No answer arrived in time, or it was too large.
 #[derive(Debug, thiserror::Error)]
 #[error("failed to ask the provider")]
 pub struct NoReply(#[source] pub Box<dyn std::error::Error + Send + Sync>);
 
-/// The way to the providers.
+/// An HTTP client for the providers.
 pub trait Web: Send + Sync {
-    /// Asks, and returns the answer, whatever its status.
+    /// Sends the request, and returns the answer with any status.
     ///
     /// # Errors
     /// If there is no answer in time, or one that is too large.
@@ -127,13 +127,13 @@ impl Web for MemoryWeb {
 /// What a provider says about a verification.
 #[derive(Debug)]
 pub enum Found {
-    /// A final verdict, as its parser reads it, and the answer that says so.
+    /// A final verdict, as parsed, and the answer that has it.
     Verdict(Box<Parsed>, Bytes),
-    /// It has not made up its mind.
+    /// The provider has not decided yet.
     NotYet,
-    /// It does not know the verification, or not any more.
+    /// The provider does not know the verification, or no longer.
     Unknown,
-    /// It cannot be found out now: the code for the log, and how long the provider wants to be left alone.
+    /// No usable answer now: the code for the log, and how long the provider asks us to wait.
     Unavailable(&'static str, Option<SignedDuration>),
 }
 
@@ -144,28 +144,28 @@ impl Found {
     /// The code if we asked too often.
     pub const TOO_MANY_REQUESTS: &'static str = "too_many_requests";
 
-    /// The code if there was no answer in time, or one that was too large.
+    /// The code if no answer arrived in time, or it was too large.
     pub const NO_REPLY: &'static str = "no_reply";
 
     /// The code if an answer is not understood.
     pub const NOT_UNDERSTOOD: &'static str = "not_understood";
 
-    /// The code if asking needs a reference that is missing, or one of another form than the provider's references.
+    /// The code if the request needs a reference that is missing, or is not of the provider's form.
     pub const NO_REFERENCE: &'static str = "no_reference";
 
-    /// What it means that there was no answer.
+    /// The result if there was no answer.
     #[must_use]
     pub fn no_reply() -> Self {
         Self::Unavailable(Self::NO_REPLY, None)
     }
 
-    /// What it means that an answer is not understood.
+    /// The result if an answer is not understood.
     #[must_use]
     pub fn not_understood() -> Self {
         Self::Unavailable(Self::NOT_UNDERSTOOD, None)
     }
 
-    /// What a reply with another status than 200 means.
+    /// The result of an answer with another status than 200.
     #[must_use]
     pub fn of_status(reply: &Reply) -> Self {
         match reply.status {
@@ -178,8 +178,9 @@ impl Found {
     }
 }
 
-/// Whether a text can be put into an address as it is: letters, digits, `-` and `_` only. All providers' references are
-/// like that. A subject comes from outside, and must not lead to another address of the provider's.
+/// Whether a text can be put into an address as it is: letters, digits, `-` and `_` only. All
+/// providers' references are like that. A subject comes from outside, and must not lead to another
+/// address of the provider.
 #[must_use]
 pub fn is_plain_reference(text: &str) -> bool {
     (1..=128).contains(&text.len())
@@ -191,7 +192,8 @@ pub trait Fetcher: Send + Sync {
     /// The provider whose verdicts these are.
     type Provider: Provider;
 
-    /// What questions are authenticated by. Read from the provider's secret for retrieval, which is JSON.
+    /// The credentials of the requests. Read from the provider's secret for retrieval, which is
+    /// JSON.
     type Credentials: DeserializeOwned + Clone + PartialEq + Send + Sync;
 
     /// What the provider is asked with if it runs in the company's own network and needs no credentials. Only such a provider
@@ -201,13 +203,15 @@ pub trait Fetcher: Send + Sync {
     /// When it may be asked.
     const SCHEDULE: Schedule;
 
-    /// The detail of an earlier event of the verification that is needed beside its subject, if one is.
+    /// The detail of an earlier event of the verification that is needed beside its subject, if
+    /// any.
     const REFERENCE: Option<&'static str> = None;
 
     /// Whether it can be asked about this track.
     fn fetches(&self, key: &CourseKey) -> bool;
 
-    /// Asks about a track. The `reference` is the value of [`REFERENCE`](Self::REFERENCE), as far as it is known.
+    /// Asks about a track. The `reference` is the value of [`REFERENCE`](Self::REFERENCE), if it is
+    /// known.
     fn fetch(
         &self,
         key: &CourseKey,
@@ -222,8 +226,8 @@ pub trait Fetcher: Send + Sync {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct NoCredentials {}
 
-/// The event that a fetched verdict is. It was received when it was asked for, so a callback that comes while the answer is on
-/// its way is newer.
+/// The event of a fetched verdict. Its time of receipt is that of the request, so a callback that
+/// arrives before the answer is newer.
 #[must_use]
 pub fn fetched<P: Provider>(parsed: Parsed, answer: Bytes, asked_at: Timestamp, retention: Retention) -> StoredEvent {
     StoredEvent::new(&Event::new::<P>(&Verified::fetched(answer), Ok(parsed), asked_at), retention)

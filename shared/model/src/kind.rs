@@ -1,4 +1,4 @@
-//! The kinds of callbacks: what each is called, how it can turn out, and what its messages tell beside that.
+//! The kinds of callbacks: their names, outcomes and details.
 
 use std::marker::PhantomData;
 
@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use crate::{Details, Outcome, Policy, Track};
 
-/// A kind of callback whose messages have details of the type `D`. A provider declares each of its kinds as a constant.
+/// A kind of callback whose messages have details of the type `D`. A provider declares each of its
+/// kinds as a constant.
 #[derive(Debug)]
 pub struct Kind<D> {
     name: &'static str,
@@ -18,15 +19,15 @@ pub struct Kind<D> {
 }
 
 impl<D> Kind<D> {
-    /// A kind of this name, in kebab-case and without the provider, such as `tx-report`, whose callbacks belong to this
-    /// track and have one of these outcomes.
+    /// A kind of this name, in kebab-case and without the provider, such as `tx-report`, whose
+    /// callbacks belong to this track and have one of these outcomes.
     #[must_use]
     pub const fn new(name: &'static str, track: Track, outcomes: &'static [Outcome]) -> Self {
         Self { name, track, outcomes, is_delivery: false, details: PhantomData }
     }
 
-    /// A kind that is no verdict, but an instruction to deliver a password or a link. Its details say what to send to
-    /// whom: the one place where they hold personal data.
+    /// A kind that is not a verdict, but an instruction to deliver a password or a link. Its
+    /// details have the recipient and the text: the only details with personal data.
     #[must_use]
     pub const fn delivery(name: &'static str) -> Self {
         let track = Track::new(name, Policy::Reopens);
@@ -45,7 +46,7 @@ impl<D> Kind<D> {
         self.track
     }
 
-    /// How it can turn out.
+    /// Its possible outcomes.
     #[must_use]
     pub const fn outcomes(&self) -> &'static [Outcome] {
         self.outcomes
@@ -70,10 +71,11 @@ impl<D: Serialize> Kind<D> {
 }
 
 impl Kind<NoDetails> {
-    /// The kind of an announcement. It is recorded, and never published: your service knows of it.
+    /// The kind of an announcement. It is recorded and never published, because your service made
+    /// it.
     pub const ANNOUNCED: Self = Self::new("announced", Track::new("announced", Policy::Reopens), &[Outcome::None]);
 
-    /// The kind of the record that a verdict did not come in time.
+    /// The kind of the record that a verdict did not arrive in time.
     pub const OVERDUE: Self = Self::new("overdue", Track::new("overdue", Policy::Reopens), &[Outcome::None]);
 }
 

@@ -1,12 +1,13 @@
-//! The model of verification callbacks: what a callback is, how it is authentic, what becomes of it.
+//! The model of verification callbacks: requests, authentication, events and messages.
 //!
 //! Pure: no AWS, no network, no clock. A callback goes through [`receive`] and nowhere else:
 //!
 //! 1. [`Provider::authenticate`] turns a [`Request`] into a [`Verified`] one, or refuses it;
-//! 2. [`Provider::parse`] reads the verified body into a [`Parsed`] callback, or says why it cannot;
-//! 3. the two become an [`Event`], which an [`EventStore`] keeps exactly once.
+//! 2. [`Provider::parse`] reads the verified body into a [`Parsed`] callback, or says why it
+//!    cannot;
+//! 3. the two become an [`Event`], which an [`EventStore`] stores exactly once.
 //!
-//! What is stored is a [`StoredEvent`]; what is sent downstream is a [`Message`].
+//! The stored item is a [`StoredEvent`]; the published message is a [`Message`].
 
 mod authenticity;
 mod course;

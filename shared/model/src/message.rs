@@ -1,5 +1,5 @@
-//! What the company's services are told: a [CloudEvents 1.0](https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md)
-//! event in JSON.
+//! The published message: a [CloudEvents
+//! 1.0](https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md) event in JSON.
 
 use serde::{
     Deserialize, Deserializer, Serialize,
@@ -19,7 +19,7 @@ pub enum MessageDetail {
     /// The verdict, references and codes. The payload stays in the table.
     #[default]
     Reference,
-    /// The payload too, personal data and all.
+    /// The payload too, with its personal data.
     Full,
 }
 
@@ -140,11 +140,11 @@ pub struct MessageData {
 const PAYLOAD_OMITTED: &str = "payload_omitted";
 
 impl Message {
-    /// The message of an event, with what was decided about it.
+    /// The message of an event, with the decision on it.
     #[must_use]
     pub fn new(event: &StoredEvent, published: &Published, detail: MessageDetail) -> Self {
         let (payload, payload_text) = match detail {
-            // What is perishable stays where it perishes.
+            // A perishable payload stays in the table, where it expires.
             _ if event.perishable => (None, None),
             _ if event.is_erased() => (None, None),
             _ if event.parts.is_some() => (None, None),
@@ -183,11 +183,11 @@ impl Message {
                 payload_text,
             },
         };
-        // What is in parts is not at hand here, and too much for a message.
+        // A body in parts is not available here, and is too large for a message.
         if detail == MessageDetail::Full && event.parts.is_some() { message.without_payload() } else { message }
     }
 
-    /// The callback's own verdict, whatever became of it.
+    /// The callback's own verdict, before any decision.
     #[must_use]
     pub fn own_outcome(&self) -> Outcome {
         self.data.reported_outcome.unwrap_or(self.outcome)
@@ -199,7 +199,7 @@ impl Message {
         self.event_type.strip_prefix("verification.").unwrap_or(&self.event_type)
     }
 
-    /// The message without the callback's payload, for one that would be larger than a message may be.
+    /// The message without the callback's payload, for a payload that is too large.
     #[must_use]
     pub fn without_payload(mut self) -> Self {
         self.data.payload = None;
@@ -208,8 +208,8 @@ impl Message {
         self
     }
 
-    /// The FIFO queue's group of the message: the subject, or its digest where the subject is not what SQS takes for a group,
-    /// which is 1 to 128 letters, digits and marks of ASCII.
+    /// The message's group in the FIFO queue: the subject, or its digest if SQS does not accept the
+    /// subject as a group (1 to 128 ASCII letters, digits and punctuation marks).
     #[must_use]
     pub fn group_id(&self) -> String {
         let fits = self.subject.len() <= 128 && self.subject.bytes().all(|byte| byte.is_ascii_graphic());
@@ -217,7 +217,8 @@ impl Message {
     }
 }
 
-/// A word that a later version may have added: a consumer that was built before must be able to read the message all the same.
+/// A word that a later version may have added. An older consumer must still be able to read the
+/// message.
 fn if_known<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Option<T>, D::Error> {
     let word: StringDeserializer<D::Error> = String::deserialize(deserializer)?.into_deserializer();
     Ok(T::deserialize(word).ok())

@@ -1,6 +1,6 @@
-//! When a provider may be asked: not too often, and not while it fails or wants to be left alone.
+//! When a provider may be asked: not too often, and not while it fails or asks for a pause.
 //!
-//! Only the reconciler writes pauses. Pure but for the trait: time is an argument.
+//! Only the reconciler writes pauses. Pure, except for the trait: time is an argument.
 
 use std::collections::VecDeque;
 
@@ -9,23 +9,24 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Found, StoreError, Timestamp};
 
-/// Whether a provider is left alone because it failed or asked for it. A circuit breaker: it opens after
-/// [`FAILURES`](Self::FAILURES) in a row, for longer each time, and lets one question through when its time is over.
+/// A pause of a provider that failed or asked for it. A circuit breaker: it opens after
+/// [`FAILURES`](Self::FAILURES) failures in a row, for longer each time, and lets one request
+/// through when its time is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Pause {
-    /// How many questions in a row failed.
+    /// How many requests in a row failed.
     pub failures: u32,
-    /// Until when nobody asks.
+    /// The end of the pause.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
 }
 
 impl Pause {
-    /// How many questions in a row fail before the provider is left alone. One is enough if it does not accept our
+    /// How many failures in a row start a pause. One is enough if the provider does not accept our
     /// credentials: it might lock them.
     pub const FAILURES: u32 = 5;
 
-    /// How long the first pause is. Each further one is twice as long as the one before it.
+    /// The length of the first pause. Each further one is twice as long as the one before it.
     pub const SHORTEST: SignedDuration = SignedDuration::from_mins(1);
 
     /// The longest pause after a failure.
@@ -34,11 +35,11 @@ impl Pause {
     /// The longest pause that a provider can ask for. It chooses the time, so there is a limit.
     pub const LONGEST_WISH: SignedDuration = SignedDuration::from_hours(1);
 
-    /// Whether a question may be asked now; if not, when. After a pause, one question has a minute to be answered before the next one
-    /// may be asked.
+    /// Whether a request may be sent now; if not, when. After a pause, one request has a minute to
+    /// be answered before the next one may be sent.
     ///
     /// # Errors
-    /// With the time until which nobody asks.
+    /// With the end of the pause.
     pub fn admit(&mut self, now: Timestamp) -> Result<(), Timestamp> {
         match self.until {
             Some(until) if now < until => Err(until),
@@ -50,12 +51,12 @@ impl Pause {
         }
     }
 
-    /// What holds after this came of a question.
+    /// The pause after this result of a request.
     #[must_use]
     pub fn after(self, found: &Found, now: Timestamp) -> Self {
         let (code, wish) = match found {
             Found::Verdict(..) | Found::NotYet | Found::Unknown => return Self::default(),
-            // An answer, or no question at all: it says nothing about whether the provider works.
+            // An answer, or no request at all: it does not show whether the provider works.
             Found::Unavailable(Found::NOT_UNDERSTOOD | Found::NO_REFERENCE, None) => return self,
             Found::Unavailable(code, wish) => (*code, *wish),
         };
@@ -73,25 +74,25 @@ impl Pause {
     }
 }
 
-/// How often a provider is asked: at most so many times in any minute.
+/// Limits how often a provider is asked within any minute.
 #[derive(Debug, Clone)]
 pub struct Pace {
     per_minute: usize,
-    /// When questions were asked, the latest ones.
+    /// The times of the latest requests.
     asked: VecDeque<Timestamp>,
 }
 
 impl Pace {
-    /// At most so many times in any minute.
+    /// At most this many times in any minute.
     #[must_use]
     pub fn new(per_minute: usize) -> Self {
         Self { per_minute, asked: VecDeque::with_capacity(per_minute) }
     }
 
-    /// Whether a question may be asked now. If so, it is counted; if not, says when.
+    /// Whether a request may be sent now. If so, counts it; if not, returns when.
     ///
     /// # Errors
-    /// With the time at which the next question may be asked.
+    /// With the time at which the next request may be sent.
     pub fn admit(&mut self, now: Timestamp) -> Result<(), Timestamp> {
         while self.asked.front().is_some_and(|first| later(*first, SignedDuration::from_mins(1)) <= now) {
             self.asked.pop_front();
@@ -106,18 +107,18 @@ impl Pace {
     }
 }
 
-/// Keeps the pauses of providers: the verifications table.
+/// Stores the pauses of providers: the verifications table.
 pub trait Pauses: Send + Sync {
-    /// The pause of this provider that was kept last.
+    /// The latest stored pause of this provider.
     ///
     /// # Errors
     /// If the store refuses or does not answer in time.
     fn read_pause(&self, provider: &str) -> impl Future<Output = Result<Option<Pause>, StoreError>> + Send;
 
-    /// Keeps the pause of this provider.
+    /// Stores the pause of this provider.
     ///
     /// # Errors
-    /// If the store refuses or does not answer in time. It may have been kept.
+    /// If the store refuses or does not answer in time. It may have been stored.
     fn keep_pause(
         &self,
         provider: &str,

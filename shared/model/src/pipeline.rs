@@ -1,8 +1,8 @@
-//! The way of every callback: authenticate, parse, insert. Written once.
+//! The pipeline of every callback: authenticate, parse, insert. Written once.
 
 use crate::{AuthError, Event, EventStore, Inserted, Provider, Refusal, Request, StoreError, Timestamp};
 
-/// An authentic callback is kept, and may be acknowledged.
+/// An authentic callback is stored, and may be acknowledged.
 #[derive(Debug, Clone)]
 pub struct Receipt {
     /// What it became.
@@ -11,10 +11,10 @@ pub struct Receipt {
     pub inserted: Inserted,
 }
 
-/// A callback was not kept, and must not be acknowledged.
+/// A callback was not stored, and must not be acknowledged.
 #[derive(Debug, thiserror::Error)]
 pub enum Rejection {
-    /// Larger than its provider's callbacks can be. Nothing has looked at it.
+    /// Larger than its provider's callbacks can be. Nothing has read it.
     #[error("body of {bytes} bytes is over the limit of {limit}")]
     TooLarge {
         /// The body's size in bytes.
@@ -25,7 +25,7 @@ pub enum Rejection {
     /// Not authentic.
     #[error("not authentic: {0}")]
     NotAuthentic(Refusal),
-    /// Something that is needed does not answer. The sender should come again.
+    /// A dependency does not answer. The sender should retry.
     #[error("failed to take in the callback")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
@@ -45,11 +45,11 @@ impl From<StoreError> for Rejection {
     }
 }
 
-/// Takes in one callback.
+/// Processes one callback: authenticates it, parses it and stores it.
 ///
 /// # Errors
-/// If it is too large, not authentic, or could not be kept. Being hard to understand is none: such a callback is kept
-/// as it is.
+/// If it is too large, not authentic, or could not be stored. A callback that cannot be parsed is
+/// not an error: it is stored as received.
 pub async fn receive<P: Provider>(
     provider: &P,
     store: &impl EventStore,

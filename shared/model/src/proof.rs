@@ -1,10 +1,11 @@
-//! Proofs: what an approval rests on, and what may stand for one thing only.
+//! Proofs: what an approval rests on. Each proof counts for one thing only.
 //!
-//! A signed token proves that somebody presented a credential. Presented again, for another template or under another
-//! code, it proves nothing. One callback does not know of the others, so its event only names its proofs. The publisher
-//! claims each of them before it decides: the first claim counts, and no later one changes it.
+//! A signed token proves that somebody presented a credential. Presented again, for another
+//! template or under another code, it proves nothing. The receiver of one callback does not see the
+//! others, so its event only names its proofs. The publisher claims each of them before it decides:
+//! the first claim counts, and no later one changes it.
 //!
-//! docs/adr/0014 has the rules and why they are these.
+//! docs/adr/0014 has the rules and the reasons for them.
 
 use std::collections::BTreeMap;
 
@@ -13,20 +14,21 @@ use serde_json::{Value, json};
 
 use crate::{Details, Identity, Outcome, StoreError, StoredEvent, authenticity::code_sha256_of};
 
-/// Something that an approval rests on, such as a token. It stands for one detail of one event's callback.
+/// Something that an approval rests on, such as a token. It counts for one detail of one event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Proof {
-    /// What it is (S), such as `token`.
+    /// Its kind (S), such as `token`.
     pub what: String,
-    /// Which one it is (S, 32 hexadecimal digits of a digest).
+    /// Its identity (S, 32 hexadecimal digits of a digest).
     pub id: String,
-    /// The detail that rests on it (S, a [JSON pointer](https://www.rfc-editor.org/rfc/rfc6901) into `details`), such as
-    /// `/credentials/1`.
+    /// The detail that rests on it (S, a [JSON pointer](https://www.rfc-editor.org/rfc/rfc6901)
+    /// into `details`), such as `/credentials/1`.
     pub detail: String,
 }
 
 impl Proof {
-    /// The proof of this kind with this identity. The detail at this path rests on it: an object with a `verdict`.
+    /// The proof of this kind with this identity. The detail at this path rests on it: an object
+    /// with a `verdict`.
     #[must_use]
     pub fn new<const N: usize>(what: &'static str, identity: Identity, path: [&str; N]) -> Self {
         let id = identity.within(["proof", what]).short();
@@ -34,43 +36,46 @@ impl Proof {
         Self { what: what.to_owned(), id, detail }
     }
 
-    /// The reason for which the detail is not trusted if the proof stands for something else.
+    /// The reason not to trust the detail if the proof was used before.
     #[must_use]
     pub fn reused(&self) -> String {
         format!("{}_reused", self.what)
     }
 }
 
-/// What a proof stands for, and since which event.
+/// What a proof counts for, and since which event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claim {
     /// The proof's id.
     #[serde(skip)]
     pub proof: String,
-    /// What the proof is, such as `token`.
+    /// The proof's kind, such as `token`.
     #[serde(skip)]
     pub what: String,
-    /// What it stands for: a digest of the provider, the verification, its track, its code and the detail.
+    /// What it counts for: a digest of the provider, the verification, its track, its code and the
+    /// detail.
     pub holder: String,
     /// The event that claimed it.
     pub event_id: String,
 }
 
-/// Keeps what proofs stand for: in the verifications table, beside the courses.
+/// Stores claims: in the verifications table, beside the courses.
 pub trait Proofs: Send + Sync {
     /// Claims a proof, unless it is claimed already. Returns the claim that counts: the first one.
     ///
     /// # Errors
-    /// If the store refuses or does not answer in time. The proof may have been claimed: claiming it again is safe.
+    /// If the store refuses or does not answer in time. The proof may have been claimed: claiming
+    /// it again is safe.
     fn claim(&self, claim: &Claim) -> impl Future<Output = Result<Claim, StoreError>> + Send;
 }
 
 impl StoredEvent {
-    /// What the event claims: each of its proofs, for the detail that rests on it.
+    /// The claims of the event: each of its proofs, for the detail that rests on it.
     pub fn claims(&self) -> impl Iterator<Item = Claim> + '_ {
         let code_sha256 = code_sha256_of(&self.evidence);
         self.proofs.iter().map(move |proof| {
-            // With the code, so that a proof does not count under another code of the same verification either.
+            // With the code, so that a proof does not count under another code of the same
+            // verification either.
             let holder = [Some(self.provider.as_str()), Some(&self.subject), Some(&self.track), code_sha256];
             let holder = Identity::of(holder.into_iter().chain([Some(proof.detail.as_str())]));
             Claim {
@@ -82,7 +87,8 @@ impl StoredEvent {
         })
     }
 
-    /// The callback's verdict, if these of its proofs stand for something else. An approval needs all of them.
+    /// The callback's verdict if these of its proofs were used before. An approval needs all of
+    /// them.
     #[must_use]
     pub(crate) fn outcome_without(&self, reused: &[u16]) -> Outcome {
         match self.outcome {
@@ -91,13 +97,15 @@ impl StoredEvent {
         }
     }
 
-    /// The codes for the verdict, if these proofs stand for something else: one more for each detail that rests on one.
+    /// The codes for the verdict if these proofs were used before: one more for each detail that
+    /// rests on one.
     #[must_use]
     pub fn reasons_without(&self, reused: &[u16]) -> Vec<String> {
         self.reasons.iter().cloned().chain(self.details_of(reused).into_values()).collect()
     }
 
-    /// What a message tells beside the verdict, if these proofs stand for something else: what rests on one is untrusted.
+    /// The details of the message if these proofs were used before: every detail that rests on one
+    /// is untrusted.
     pub(crate) fn details_without(&self, reused: &[u16]) -> Details {
         let mut details = Value::Object(self.details.clone());
         for (detail, reason) in self.details_of(reused) {

@@ -1,4 +1,4 @@
-//! What a provider has to say for itself: all that a new one adds.
+//! What a provider implements: everything that a new provider adds.
 
 use std::{fmt, time::Duration};
 
@@ -33,32 +33,33 @@ pub trait Provider: Send + Sync {
     /// Its name.
     const NAME: ProviderName;
 
-    /// The route its callbacks come by, without what is secret in it: the `source` of its messages.
+    /// The route of its callbacks, without the secret in it: the `source` of its messages.
     const SOURCE: &'static str;
 
-    /// The body with which the provider wants its callbacks acknowledged, always with status 200.
+    /// The body that the provider expects as an acknowledgement, always with status 200.
     const ACKNOWLEDGEMENT: &'static str;
 
-    /// How long the provider waits for an answer. What is done before that is planned from it.
+    /// How long the provider waits for an answer. All time limits follow from it.
     const ANSWER_WITHIN: Duration;
 
-    /// The largest body that is taken in, in bytes. It has to fit one DynamoDB item (400 KB) with all else in it.
+    /// The largest body that is accepted, in bytes. It must fit into one DynamoDB item (400 KB)
+    /// with the other attributes.
     const MAX_BODY_BYTES: usize = 256 * 1024;
 
-    /// Finds out whether the request is authentic, before anything in its body is believed.
+    /// Authenticates the request, before anything in its body is trusted.
     ///
     /// # Errors
-    /// If it is not, or if that could not be found out.
+    /// If it is not authentic, or if that could not be checked.
     fn authenticate(
         &self,
         request: &Request,
         now: Timestamp,
     ) -> impl Future<Output = Result<Verified, AuthError>> + Send;
 
-    /// Reads the callback. No state, no IO, no clock: the same body always reads the same, when it comes and when it is read
-    /// [again](crate::StoredEvent::reread).
+    /// Parses the callback. No state, no IO, no clock: the same body always gives the same result,
+    /// at receipt and when it is [read again](crate::StoredEvent::reread).
     ///
     /// # Errors
-    /// If it is not understood; the callback is then kept as it is.
+    /// If it is not recognized. The callback is then stored as received.
     fn parse(verified: &Verified) -> Result<Parsed, Unrecognized>;
 }

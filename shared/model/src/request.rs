@@ -1,4 +1,4 @@
-//! A callback as it came in, before anything about it is believed.
+//! A callback as received, before anything in it is trusted.
 
 use std::{collections::BTreeMap, net::IpAddr};
 
@@ -7,8 +7,8 @@ use jiff::SignedDuration;
 
 use crate::Timestamp;
 
-/// An HTTP request as the gateway handed it over. Everything in it was written by a stranger,
-/// except `source_address` and `gateway_time`, which are the gateway's own.
+/// An HTTP request from the gateway. Everything in it may come from a stranger, except
+/// `source_address` and `gateway_time`, which the gateway sets.
 #[derive(Clone, Default)]
 pub struct Request {
     headers: BTreeMap<String, String>,
@@ -18,9 +18,11 @@ pub struct Request {
     pub source_address: Option<IpAddr>,
     /// When the gateway received it.
     pub gateway_time: Option<Timestamp>,
-    /// By what the handling of this request is traced, as a [W3C traceparent](https://www.w3.org/TR/trace-context/#traceparent-header); made by the runtime, not by the sender.
+    /// The trace of this request, as a [W3C
+    /// traceparent](https://www.w3.org/TR/trace-context/#traceparent-header). The runtime makes it,
+    /// not the sender.
     pub traceparent: Option<String>,
-    /// The body's bytes as they were sent.
+    /// The body's bytes as sent.
     pub body: Bytes,
 }
 
@@ -40,7 +42,7 @@ impl Request {
         Self { body: body.into(), ..Self::default() }
     }
 
-    /// Adds a header. One that came several times is joined with commas, as API Gateway does and
+    /// Adds a header. Repeated headers are joined with commas, as API Gateway does and
     /// [RFC 9110 §5.3](https://www.rfc-editor.org/rfc/rfc9110#section-5.3) allows.
     #[must_use]
     pub fn with_header(mut self, name: &str, value: &str) -> Self {
@@ -54,15 +56,16 @@ impl Request {
         self
     }
 
-    /// When the callback was received: the gateway's time. A cold start can reverse two callbacks by the function's own
-    /// clock. A time that is far from now is not this request's (a sample from a file has its own), and does not count.
+    /// When the callback was received: the gateway's time, because a cold start can reverse two
+    /// callbacks by the function's own clock. A time that is far from now belongs to another
+    /// request (a sample from a file has its own), and is not used.
     #[must_use]
     pub fn received_at(&self, now: Timestamp) -> Timestamp {
         const FAR: SignedDuration = SignedDuration::from_mins(1);
         self.gateway_time.filter(|time| now.duration_since(*time).abs() < FAR).unwrap_or(now)
     }
 
-    /// The header of this name, whatever its case.
+    /// The header with this name, in any case.
     #[must_use]
     pub fn header(&self, name: &str) -> Header<'_> {
         self.headers.get(&name.to_ascii_lowercase()).map_or(Header::Absent, |value| Header::Value(value.trim()))

@@ -11,8 +11,8 @@ pub struct KindSchema {
     pub name: &'static str,
     /// How a callback can turn out.
     pub outcomes: &'static [Outcome],
-    /// What its messages can say: the callback's own verdict, `none` if it is late, and `review` if it is an approval
-    /// that another verdict contradicts.
+    /// What its messages can say: the callback's own verdict, `none` if it is late, and `review` if
+    /// it is an approval that another verdict contradicts.
     pub published: Vec<Outcome>,
     /// Whether it is an instruction to deliver a password or a link.
     pub is_delivery: bool,

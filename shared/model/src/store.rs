@@ -1,4 +1,4 @@
-//! Where events are kept.
+//! Where events are stored.
 
 use std::{
     collections::{BTreeMap, BTreeSet, btree_map::Entry},
@@ -10,25 +10,26 @@ use crate::{
     Expectation, Expectations, Proofs, Registered, Retention, StoredEvent, Timestamp, Unavailable, Written,
 };
 
-/// What became of an insert.
+/// The result of an insert.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Inserted {
-    /// The event was new and is kept now.
+    /// The event was new and is now stored.
     Fresh,
-    /// The event was there already, and nothing changed.
+    /// The event was already stored, and nothing changed.
     Duplicate,
-    /// The event is kept elsewhere, as durably, and will be inserted from there.
+    /// The event is stored elsewhere, as durably, and will be inserted from there.
     Spilled,
 }
 
-/// A store refuses, or does not answer in time. What was to be kept may have been: keeping it again is safe.
+/// A store refuses, or does not answer in time. The write may have happened: repeating it is safe.
 #[derive(Debug, thiserror::Error)]
 #[error("the store failed")]
 pub struct StoreError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
 
-/// Keeps each event once. Whether it is news is decided later: see [`Course`].
+/// Stores each event once. The publisher decides later whether to publish it: see [`Course`].
 pub trait EventStore: Send + Sync {
-    /// Keeps the event unless it is there already. Of several inserts of one event at the same instant, one is fresh.
+    /// Stores the event unless it is there already. Of several inserts of one event at the same
+    /// instant, one is fresh.
     ///
     /// # Errors
     /// If the store refuses or does not answer in time.
@@ -65,7 +66,7 @@ impl<E: Events> Events for Arc<E> {
 pub struct MemoryStore(Mutex<BTreeMap<String, StoredEvent>>);
 
 impl MemoryStore {
-    /// All that is kept, ordered by event id.
+    /// All stored events, ordered by event id.
     #[must_use]
     pub fn events(&self) -> Vec<StoredEvent> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
@@ -112,7 +113,7 @@ pub struct MemoryCourses {
 }
 
 impl MemoryCourses {
-    /// All courses that are kept.
+    /// All stored courses.
     #[must_use]
     pub fn all(&self) -> BTreeMap<CourseKey, Course> {
         self.courses.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -124,7 +125,7 @@ impl MemoryCourses {
         self.claims.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Puts a verification on the list of those that are erased.
+    /// Puts a verification on the list of erased ones.
     pub fn list_as_erased(&self, provider: &str, subject: &str) {
         let mut erasures = self.erasures.lock().unwrap_or_else(PoisonError::into_inner);
         erasures.insert(Erasure::key_of(provider, subject));

@@ -10,8 +10,8 @@ use crate::{
 
 /// An event as the events table holds it. Each field is an attribute of the same name.
 ///
-/// `pk` and `sk` are the key. `day` and `received_at` are the key of the index `by-day`, which lists events by
-/// time. `expires_at` is the table's TTL attribute.
+/// `pk` and `sk` are the key. `day` and `received_at` are the key of the index `by-day`, which
+/// lists events by time. `expires_at` is the table's TTL attribute.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct StoredEvent {
     /// Partition key (S): the subject.
@@ -22,70 +22,75 @@ pub struct StoredEvent {
     pub id: String,
     /// The provider (S).
     pub provider: String,
-    /// The route it came by (S), such as `/callbacks/verifyvasp`.
+    /// The route of the callback (S), such as `/callbacks/verifyvasp`.
     pub source: String,
     /// Provider and kind (S), such as `verifyvasp.tx-report`.
     pub kind: String,
-    /// The track of the verification that it is about (S), such as `process-status` or `issuance/2`.
+    /// Its track (S), such as `process-status` or `issuance/2`.
     pub track: String,
-    /// What a second final verdict on the track means (S); absent where it contradicts the first.
+    /// What a second final verdict on the track means (S); absent if it contradicts the first.
     #[serde(default, skip_serializing_if = "Policy::is_default")]
     pub policy: Policy,
-    /// To whom something is to be delivered (S, 32 hexadecimal digits of a digest); absent where nothing is.
+    /// The recipient of a delivery (S, 32 hexadecimal digits of a digest); absent if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recipient: Option<String>,
     /// The verdict (S).
     pub outcome: Outcome,
-    /// Whether the verdict is final (BOOL); absent where it is not.
+    /// Whether the verdict is final (BOOL); absent if it is not.
     #[serde(rename = "final", default, skip_serializing_if = "is_false")]
     pub is_final: bool,
     /// The provider's codes for the outcome (L of S).
     pub reasons: Vec<String>,
-    /// Why the callback was not understood (S); absent when it was.
+    /// Why the callback was not understood (S); absent if it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unrecognized: Option<String>,
-    /// How it is known to be authentic (S).
+    /// How it was authenticated (S).
     pub assurance: Assurance,
-    /// The provider's own time (S, RFC 3339); absent where it says none.
+    /// The provider's own time (S, RFC 3339); absent if it gives none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub occurred_at: Option<Timestamp>,
-    /// When the callback came (S, RFC 3339, UTC, always with milliseconds, so that their texts sort as the times do).
+    /// When the callback was received (S, RFC 3339, UTC, always with milliseconds, so that the
+    /// texts sort like the times).
     #[serde(serialize_with = "milliseconds")]
     pub received_at: Timestamp,
-    /// When the verdict is due, or is looked after again (S, as `received_at`); absent where that is not said.
+    /// When the verdict is due, or checked again (S, as `received_at`); absent if it has no due
+    /// time.
     #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "milliseconds_if_any")]
     pub due_at: Option<Timestamp>,
-    /// When the drain moved it from the spill queue into the table (S, as `received_at`); absent where it was not spilled.
+    /// When the drain moved it from the spill queue into the table (S, as `received_at`); absent if
+    /// it was not spilled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drained_at: Option<Timestamp>,
-    /// The event that this one is read from anew (S, its id); absent where there is none.
+    /// The id of the event that this one replaces after a second reading (S); absent if there is
+    /// none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replaces: Option<String>,
-    /// The trace of its being taken in (S, a W3C traceparent); absent where there is none.
+    /// Its trace (S, a W3C traceparent); absent if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
     /// References and codes beside the verdict (M).
     pub details: Details,
-    /// What the check of authenticity found out, by which it can be verified again (M); absent where there is nothing.
+    /// Evidence from authentication, to verify it again (M); absent if there is none.
     #[serde(default, skip_serializing_if = "Details::is_empty")]
     pub evidence: Details,
-    /// What the verdict rests on, and may stand for nothing else (L of M); absent where there is nothing. See [`Proof`].
+    /// The proofs that the verdict rests on (L of M); absent if there are none. See [`Proof`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub proofs: Vec<Proof>,
-    /// The body as it came (B). Empty if it is in parts.
+    /// The body as received (B). Empty if it is in parts.
     #[serde(with = "serde_bytes")]
     pub body: Vec<u8>,
-    /// In how many [parts](Part) the body is (N), where it is too large for the item; absent where it is not.
+    /// The number of [parts](Part) of a body that is too large for the item (N); absent if it is
+    /// not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parts: Option<u16>,
     /// The day of `received_at` and a shard of it (S), such as `2026-01-31#5`.
     pub day: String,
     /// When DynamoDB may delete the item (N, seconds since 1970).
     pub expires_at: i64,
-    /// Whether it holds a password or a link, and so is kept for a short time (BOOL); absent when it does not.
+    /// Whether it may hold a password or a link, so that it expires soon (BOOL); absent if not.
     #[serde(default, skip_serializing_if = "is_false")]
     pub perishable: bool,
-    /// When its personal data was erased (S, as `received_at`); absent where it was not.
+    /// When its personal data was erased (S, as `received_at`); absent if it was not.
     #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "milliseconds_if_any")]
     pub erased_at: Option<Timestamp>,
 }
@@ -97,8 +102,8 @@ pub(crate) fn is_false(value: &bool) -> bool {
 
 /// A part of a body that is too large for one item. It has no `kind`, unlike an event.
 ///
-/// Parts are put before their event. Each has a partition of its own, because a body of 3 MB at once
-/// is more than one partition accepts.
+/// Parts are put before their event. Each has a partition of its own, because a body of 3 MB at
+/// once is more than one partition accepts.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct Part {
     /// Partition key (S): the event's id, `#` and the number in three digits, from 000.
@@ -115,7 +120,7 @@ pub struct Part {
 }
 
 impl Part {
-    /// How much of a body fits one item, which may have 400 KB: the rest is for all else in it.
+    /// How much of a body fits into one item of 400 KB, with the other attributes.
     pub const BYTES: usize = 256 * 1024;
 
     /// The sort key of every part.
@@ -128,16 +133,16 @@ impl Part {
     }
 }
 
-/// How long events are kept.
+/// How long events are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
-    /// Events, as a rule.
+    /// For most events.
     pub events: SignedDuration,
-    /// Those that hold a password or a link.
+    /// For those that may hold a password or a link.
     pub perishables: SignedDuration,
 }
 
-/// A year, and an hour for what is perishable.
+/// A year, and an hour for perishable events.
 impl Default for Retention {
     fn default() -> Self {
         Self { events: SignedDuration::from_hours(365 * 24), perishables: SignedDuration::from_hours(1) }
@@ -145,10 +150,11 @@ impl Default for Retention {
 }
 
 impl StoredEvent {
-    /// Into how many partitions a day is spread in the index, so that a busy day does not run into one partition's limit.
+    /// The number of partitions of a day in the index, so that a busy day does not exceed one
+    /// partition's limit.
     pub const SHARDS_PER_DAY: u8 = 8;
 
-    /// The item of an event that is kept for so long.
+    /// The item of an event with this retention.
     #[must_use]
     pub fn new(event: &Event, retention: Retention) -> Self {
         let retention = if event.perishable { retention.perishables } else { retention.events };
@@ -186,8 +192,9 @@ impl StoredEvent {
         }
     }
 
-    /// What an event that was not understood is to the parser of today: another event, received when the first one was,
-    /// that replaces it in its course. It is a new event in the store, beside the first one. Needs the whole body.
+    /// Parses an unrecognized event again: the result is another event with the same time of
+    /// receipt, which replaces the first one in its course. It is a new event in the store, beside
+    /// the first one. Needs the whole body.
     ///
     /// # Errors
     /// With the reason, if it is still not understood.
@@ -204,8 +211,9 @@ impl StoredEvent {
         }
     }
 
-    /// What an event is after another check of its authenticity has found out this: another event, received when the first one
-    /// was, that replaces it in its course. Nothing if that changes nothing. Needs the whole body.
+    /// The event after its evidence was checked again with this result: another event with the same
+    /// time of receipt, which replaces the first one in its course. None if nothing changes. Needs
+    /// the whole body.
     #[must_use]
     pub fn rechecked<P: Provider>(
         &self,
@@ -220,13 +228,15 @@ impl StoredEvent {
         Some(Self { replaces: Some(replaces), ..Self::new(&event, retention) })
     }
 
-    /// The record of an announcement: from this time on, a verdict is expected on the track, and due at that time.
+    /// The record of an announcement: a verdict is expected on the track from this time on, and due
+    /// at that time.
     #[must_use]
     pub fn announced(key: &CourseKey, at: Timestamp, due_at: Option<Timestamp>, retention: Retention) -> Self {
         Self { due_at, ..Self::internal(&Kind::ANNOUNCED, key, at, retention) }
     }
 
-    /// The record that a verdict did not come until this time. Whoever makes it, for one time it is one event.
+    /// The record that no verdict arrived until this time. Two reconcilers that record the same
+    /// time make one event.
     #[must_use]
     pub fn overdue(key: &CourseKey, due_at: Timestamp, retention: Retention) -> Self {
         Self::internal(&Kind::OVERDUE, key, due_at, retention)
@@ -268,7 +278,7 @@ impl StoredEvent {
         }
     }
 
-    /// Where the event comes from.
+    /// The event's origin.
     #[must_use]
     pub fn origin(&self) -> Origin {
         let is_overdue = || self.kind.strip_prefix(&self.provider).and_then(|kind| kind.strip_prefix('.'));
@@ -280,7 +290,7 @@ impl StoredEvent {
         }
     }
 
-    /// The item and the parts of its body, if that is too large to be in it.
+    /// The item, and the parts of its body if that is too large for the item.
     #[must_use]
     pub fn into_items(mut self) -> (Self, Vec<Part>) {
         if self.body.len() <= Part::BYTES {
@@ -306,7 +316,7 @@ impl StoredEvent {
         self
     }
 
-    /// What the callback says, as a digest of 32 hexadecimal digits. See [`EventId::content_of`].
+    /// The digest of the content, 32 hexadecimal digits. See [`EventId::content_of`].
     #[must_use]
     pub fn content(&self) -> &str {
         EventId::content_of(&self.id)
@@ -331,7 +341,7 @@ fn milliseconds_if_any<S: Serializer>(time: &Option<Timestamp>, serializer: S) -
     time.map(|time| format!("{time:.3}")).serialize(serializer)
 }
 
-/// A time with three fractional digits, whatever they are.
+/// A time with exactly three fractional digits.
 pub(crate) fn milliseconds<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&format_args!("{time:.3}"))
 }

@@ -1,10 +1,10 @@
-//! Where a verification stands, as `GET /verifications/{provider}/{subject}` tells it.
+//! Where a verification stands, as `GET /verifications/{provider}/{subject}` returns it.
 
 use serde::Serialize;
 
 use crate::{Course, Outcome, Standing, Timestamp, stored::milliseconds};
 
-/// Where a verification stands, and how it came there. Holds no payloads.
+/// Where a verification stands, and its messages. Has no payloads.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Verification {
     /// The provider's name.
@@ -13,7 +13,7 @@ pub struct Verification {
     pub subject: String,
     /// Each of its tracks, by name.
     pub verifications: Vec<TrackStanding>,
-    /// What was published, in the order in which it was received.
+    /// The published messages, in the order of receipt.
     pub events: Vec<PublishedEvent>,
 }
 
@@ -42,7 +42,7 @@ pub struct TrackStanding {
     pub conflict: bool,
 }
 
-/// What one message said.
+/// One published message.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct PublishedEvent {
     /// The event's id, and the message's.
@@ -53,7 +53,7 @@ pub struct PublishedEvent {
     pub track: String,
     /// The verdict that was published.
     pub outcome: Outcome,
-    /// The callback's own verdict, if it is another.
+    /// The callback's own verdict, if it differs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reported_outcome: Option<Outcome>,
     /// The message's place among those of its track.
@@ -63,15 +63,15 @@ pub struct PublishedEvent {
     pub received_at: Timestamp,
     /// Whether the same content was received before.
     pub repeated: bool,
-    /// Whether it came too late to change anything.
+    /// Whether it arrived too late to change anything.
     pub late: bool,
-    /// Whether it brought, or met, final verdicts that differ.
+    /// Whether the track then had final verdicts that differ.
     pub conflict: bool,
 }
 
 impl Verification {
-    /// Where a verification with these courses, by the names of their tracks, stands at this time. None if nothing is
-    /// known of it.
+    /// Where a verification with these courses, by the names of their tracks, stands at this time.
+    /// None if there are no courses.
     #[must_use]
     pub fn new(provider: &str, subject: &str, courses: &[(String, Course)], now: Timestamp) -> Option<Self> {
         let verifications: Vec<TrackStanding> =

@@ -1,4 +1,4 @@
-//! Reading what providers send rather than what they document.
+//! Parsing what providers send, which can differ from what they document.
 
 use std::{
     borrow::Cow,
@@ -18,10 +18,11 @@ use serde_json::{
 
 use crate::{Timestamp, Unrecognized};
 
-/// Reads a JSON body, ignoring what is not asked for.
+/// Parses a JSON body, ignoring unknown fields.
 ///
 /// # Errors
-/// With a reason that quotes nothing of the body: `not_json`, or `unexpected_shape` for JSON of another form.
+/// With a reason that quotes nothing from the body: `not_json`, or `unexpected_shape` for JSON of
+/// another form.
 pub fn from_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Unrecognized> {
     match serde_json::from_slice(body) {
         Ok(Object(value)) => Ok(value),
@@ -31,7 +32,7 @@ pub fn from_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Unrecognized> {
     }
 }
 
-/// A JSON object. serde's derived structs would take an array too, field by field.
+/// A JSON object. serde's derived structs would accept an array too, field by field.
 #[derive(Debug, Clone)]
 pub struct Object<T>(pub T);
 
@@ -55,11 +56,12 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
     }
 }
 
-/// The members of a JSON object in their order, with their values as they stand in its text. A name that is repeated is there as often.
+/// The members of a JSON object in order, with the original text of their values. A repeated name
+/// appears each time.
 pub struct Members<'a>(pub Vec<(Cow<'a, str>, &'a RawValue)>);
 
 impl Members<'_> {
-    /// Whether a name is there more than once: two readers could take it for different values.
+    /// Whether a name is repeated: two parsers could read different values.
     #[must_use]
     pub fn has_repeats(&self) -> bool {
         let mut names = BTreeSet::new();
@@ -99,12 +101,12 @@ impl<'de> Deserialize<'de> for Members<'de> {
     }
 }
 
-/// Text that is borrowed where it holds no escapes.
+/// Text that is borrowed if it has no escapes.
 #[derive(Deserialize)]
 struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// A field that is text, however the sender spells it: a string, a number (kept digit by digit: identifiers
-/// can exceed 64 bits) or a boolean. Null and the empty string are no text.
+/// A field with text: a string, a number (digit by digit, because identifiers can exceed 64 bits)
+/// or a boolean. Null and the empty string count as missing.
 ///
 /// For use with `#[serde(default, deserialize_with = "wire::text")]`.
 ///
@@ -121,7 +123,7 @@ pub fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>
     Ok(Some(text).filter(|text| !text.is_empty()))
 }
 
-/// A time by which nothing is decided: a value that is not a time counts as missing.
+/// A time that no decision depends on: a value that is not a time counts as missing.
 ///
 /// For use with `#[serde(default, deserialize_with = "wire::time")]`.
 ///
@@ -132,9 +134,10 @@ pub fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timesta
     Ok(serde_json::from_str::<String>(raw.get()).ok().and_then(|text| text.parse().ok()))
 }
 
-/// One text for all JSON texts that say the same. White space, escapes and the order of an object's members do not
-/// count. Numbers are compared digit by digit, because identifiers can exceed 64 bits. The order of an array counts,
-/// unless `is_unordered` accepts the name of its member.
+/// One text for all JSON texts with the same meaning. White space, escapes and the order of an
+/// object's members do not count. Numbers are compared digit by digit, because identifiers can
+/// exceed 64 bits. The order of an array counts, unless `is_unordered` accepts the name of its
+/// member.
 #[must_use]
 pub fn canonical(json: &RawValue, is_unordered: fn(&str) -> bool) -> String {
     let mut text = String::with_capacity(json.get().len());
@@ -142,7 +145,8 @@ pub fn canonical(json: &RawValue, is_unordered: fn(&str) -> bool) -> String {
     text
 }
 
-/// How deep [`canonical`] looks. Each level is read once more, and providers need six. Deeper values stay as they came.
+/// The depth to which [`canonical`] goes. Each level is read once more, and providers need six.
+/// Deeper values stay as received.
 const MAX_CANONICAL_DEPTH: usize = 32;
 
 struct Canonical<'t> {
@@ -151,7 +155,7 @@ struct Canonical<'t> {
 }
 
 impl Canonical<'_> {
-    /// Writes a value. An item of an array goes by the name of the array.
+    /// Writes a value. An item of an array has the name of the array.
     fn value(&mut self, name: &str, json: &RawValue, depth: usize) {
         let json = json.get();
         match json.as_bytes().first() {
@@ -221,7 +225,8 @@ impl Canonical<'_> {
     }
 }
 
-/// A provider's code as it is. Text that is too long or too free for a code could hold personal data, and becomes `OTHER`.
+/// A provider's code, unchanged. Text that is too long or has other characters could be personal
+/// data, and becomes `OTHER`.
 #[must_use]
 pub fn code(text: &str) -> String {
     let is_code = (1..=64).contains(&text.len())
@@ -229,9 +234,10 @@ pub fn code(text: &str) -> String {
     if is_code { text.to_owned() } else { "OTHER".to_owned() }
 }
 
-/// A form (`application/x-www-form-urlencoded`) as the text of a JSON object, without losing a key or a value: a key that is repeated has an
-/// array, and a value that is a JSON object or array, and can be read, is that. All other values are strings. Percent-encoding that is none stays as
-/// it is, and what is not UTF-8 is replaced.
+/// A form (`application/x-www-form-urlencoded`) as the text of a JSON object, without losing a key
+/// or a value. A repeated key has an array. A value that is a readable JSON object or array is
+/// embedded. All other values are strings. Invalid percent-encoding is unchanged, and invalid UTF-8
+/// is replaced.
 #[must_use]
 pub fn form_as_json(body: &[u8]) -> Vec<u8> {
     let mut fields: BTreeMap<String, Vec<Box<RawValue>>> = BTreeMap::new();
@@ -249,9 +255,9 @@ pub fn form_as_json(body: &[u8]) -> Vec<u8> {
     serde_json::to_vec(&fields).unwrap_or_default()
 }
 
-/// Whether a value can be read where it will stand: in the form's object, and in the array of a key that is repeated. Not everything that is JSON by
-/// its grammar can be, as it may be nested too deep or hold a number beyond all numbers; whoever can write one field of a form must not
-/// keep us from reading the others.
+/// Whether a value can be parsed in its place: in the form's object, and in the array of a repeated
+/// key. Some valid JSON cannot be, because it is nested too deep or has a number out of range. One
+/// such field must not prevent the parsing of the others.
 fn can_be_read_within(value: &str) -> bool {
     serde_json::from_str::<Value>(&format!("[[{value}]]")).is_ok()
 }
@@ -268,7 +274,7 @@ impl Serialize for FormValue {
     }
 }
 
-/// Defines an enum of a provider's codes that stays open: a code that is not known is kept as `Other`.
+/// Defines an open enum of a provider's codes: an unknown code is kept as `Other`.
 ///
 /// ```
 /// model::open_enum! {
@@ -290,7 +296,7 @@ macro_rules! open_enum {
         #[non_exhaustive]
         $vis enum $name {
             $($(#[$variant_meta])* $variant,)+
-            /// A code that is not in the provider's document.
+            /// A code that the provider's document does not list.
             Other(String),
         }
 

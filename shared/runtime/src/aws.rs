@@ -19,9 +19,9 @@ use crate::{
 /// AWS, as the environment describes it, with time limits that follow from the caller's.
 ///
 /// Of what the caller allows, 200 ms go to what a function cannot see. A fifth of the rest is for
-/// look-ups, two fifths are for the table, and a quarter is for the spill queue, attempts and pauses
-/// included. The start of a process gets half of it, and at most 4 s: look-ups and connections, all
-/// at the same time.
+/// look-ups, two fifths are for the table, and a quarter is for the spill queue, attempts and
+/// pauses included. The start of a process gets half of it, and at most 4 s: look-ups and
+/// connections, all at the same time.
 #[derive(Debug)]
 pub struct Aws {
     config: SdkConfig,
@@ -30,15 +30,16 @@ pub struct Aws {
 }
 
 impl Aws {
-    /// AWS for a function whose callers wait this long. A call may take two fifths of the time for the
-    /// function's own work, attempts and pauses included. This leaves time to spill when it fails.
+    /// AWS for a function whose callers wait this long. A call may take two fifths of the time for
+    /// the function's own work, attempts and pauses included. This leaves time to spill when it
+    /// fails.
     pub async fn within(answer_within: Duration) -> Self {
         let budget = time_to_work(answer_within);
         let connections = Connections::new();
         let config = aws_config::defaults(BehaviorVersion::latest())
             .http_client(connections.client())
             .timeout_config(in_two_attempts(budget * 2 / 5))
-            // An attempt ends in time, whether its bytes trickle or not.
+            // Each attempt has a time limit already, also when its bytes arrive slowly.
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .retry_config(RetryConfig::standard().with_max_attempts(3).with_initial_backoff(Duration::from_millis(25)))
             .load()
@@ -46,8 +47,9 @@ impl Aws {
         Self { config, connections, budget }
     }
 
-    /// The events table that the environment names, with the spill queue behind it: what the table does not take in time, the queue
-    /// gets. Opens the connections to both, so that the first callback does not wait for that.
+    /// The events table that the environment names, with the spill queue behind it: the queue gets
+    /// the events that the table does not accept in time. Opens the connections to both, so that
+    /// the first callback does not wait for that.
     ///
     /// # Errors
     /// If the environment does not name both.
@@ -58,7 +60,8 @@ impl Aws {
         Ok(store)
     }
 
-    /// Opens a connection, in the time that there is at the start. If that fails, the first call opens one, or says why not.
+    /// Opens a connection within the time limit of the start. If that fails, the first call opens
+    /// one or reports the error.
     async fn open(&self, endpoint_url: Option<String>) {
         if let Some(endpoint_url) = endpoint_url {
             let _ = tokio::time::timeout(self.patience_at_start(), self.connections.open(&endpoint_url)).await;
@@ -78,7 +81,7 @@ impl Aws {
         aws_sdk_sqs::config::Builder::from(&self.config).interceptor(UserAgent)
     }
 
-    /// Where the SDK's client finds DynamoDB.
+    /// The address that the SDK's client uses for DynamoDB.
     async fn dynamodb_url(&self) -> Option<String> {
         use aws_sdk_dynamodb::config::endpoint::{DefaultResolver, Params, ResolveEndpoint as _};
         let params = Params::builder()
@@ -90,7 +93,7 @@ impl Aws {
         Some(endpoint.url().to_owned())
     }
 
-    /// Where the SDK's client finds SQS.
+    /// The address that the SDK's client uses for SQS.
     async fn sqs_url(&self) -> Option<String> {
         use aws_sdk_sqs::config::endpoint::{DefaultResolver, Params, ResolveEndpoint as _};
         let params = Params::builder()
@@ -102,7 +105,7 @@ impl Aws {
         Some(endpoint.url().to_owned())
     }
 
-    /// The spill queue that the environment names. It is the last resort of a callback, so it has less time than the table.
+    /// The spill queue that the environment names. It comes after the table, so it has less time.
     ///
     /// # Errors
     /// If it names none.
@@ -145,7 +148,7 @@ impl Aws {
         Ok(DynamoPauses::new(self.dynamodb(), config::VERIFICATIONS_TABLE.require()?))
     }
 
-    /// When verdicts are due that nobody announced, by provider.
+    /// When verdicts are due that were not announced, by provider.
     ///
     /// # Errors
     /// If what the environment says is not understood.
@@ -161,7 +164,7 @@ impl Aws {
         Ok(config::PROVIDERS.require()?.split(',').map(|name| name.trim().to_owned()).collect())
     }
 
-    /// How long events are kept.
+    /// How long events are stored.
     ///
     /// # Errors
     /// If what the environment says is not understood.
@@ -177,7 +180,7 @@ impl Aws {
         Ok(DynamoExpectations::new(self.dynamodb(), config::EXPECTATIONS_TABLE.require()?))
     }
 
-    /// The issuers that the environment names, as JSON, to be read by who knows what an issuer is.
+    /// The issuers that the environment names, as JSON. The caller knows the type.
     ///
     /// # Errors
     /// If it names none, or they are not understood.
@@ -190,17 +193,18 @@ impl Aws {
     /// The provider's secret that the environment names, looked up once.
     ///
     /// # Errors
-    /// If it names none, or one in the environment that is none. One that cannot be looked up now is no error: it is looked up
-    /// again when it is needed.
+    /// If it names none, or one in the environment that is invalid. A secret that cannot be looked
+    /// up now is not an error: it is looked up again when it is needed.
     pub async fn secret(&self) -> Result<Secrets, Error> {
         let vault = Vault::open(self.secrets_manager(), config::secret(&config::SECRET)?)?;
         Ok(self.looked_up(vault).await)
     }
 
-    /// The base address at which this provider is asked for verdicts. Nothing if it is not asked.
+    /// The base address for asking this provider for verdicts. None if it is not asked.
     ///
     /// # Errors
-    /// If the environment names an address that is never asked: see [`Questions`](crate::Questions).
+    /// If the environment names an address that is not allowed: see
+    /// [`Questions`](crate::Questions).
     pub fn retrieval_url(&self, provider: &str, is_own_network: bool) -> Result<Option<String>, Error> {
         let Retrieval { url: variable, .. } = Retrieval::of(provider);
         let Some(url) = variable.get() else { return Ok(None) };
@@ -225,31 +229,31 @@ impl Aws {
     }
 
     fn secrets_manager(&self) -> aws_sdk_secretsmanager::Client {
-        // At the start, one attempt may take all of the time: a new one would open a new connection. Later, it is waited for
-        // no longer than the patience lasts.
+        // At the start, one attempt may take all of the time: a second one would open another
+        // connection. Later, a look-up has the usual time limit.
         let time = self.patience_at_start();
         let config = aws_sdk_secretsmanager::config::Builder::from(&self.config);
         let config = config.timeout_config(timeouts(time, time.min(LONGEST_ATTEMPT))).build();
         aws_sdk_secretsmanager::Client::from_conf(config)
     }
 
-    /// What this source has, looked up once, in the time that there is at the start. A failure is no error: it is looked up
-    /// again when it is needed.
+    /// This source's value, looked up once within the time limit of the start. A failure is not an
+    /// error: the value is looked up again when it is needed.
     pub async fn looked_up<L: LookUp>(&self, source: L) -> Cached<L> {
         Cached::new(source, self.patience()).filled(now(), self.patience_at_start()).await
     }
 
-    /// The name of the header in which the provider presents its secret: that which the environment names, or else
-    /// `authorization`.
+    /// The name of the header in which the provider presents its secret: the one that the
+    /// environment names, or `authorization`.
     ///
     /// # Errors
-    /// If the environment names something that is no header.
+    /// If the environment names an invalid header.
     pub fn authorization_header(&self) -> Result<String, Error> {
         Ok(config::authorization_header()?)
     }
 
-    /// The networks that the environment names, or else these addresses. The addresses that these hosts have now are allowed too if the
-    /// environment says so.
+    /// The networks that the environment names, or these addresses. The current addresses of these
+    /// hosts are allowed too if the environment says so.
     ///
     /// # Errors
     /// If the environment names something else.
@@ -266,13 +270,15 @@ impl Aws {
         Ok(AllowedNetworks::new(fixed, hosts))
     }
 
-    /// How long a look-up may take while a provider waits: what it finds must be used, and the event kept, before the provider gives up.
+    /// How long a look-up may take while a provider waits: afterwards there must be time to use it
+    /// and to store the event.
     fn patience(&self) -> Duration {
         self.budget / 5
     }
 
-    /// How long everything that is done at the start may take together, so it is all done at the same time. The provider
-    /// whose callback started the process is waiting, and the callback needs the other half. Lambda gives 10 s.
+    /// How long the start may take in total, so everything is done at the same time. The provider
+    /// whose callback started the process is waiting, and the callback needs the other half. Lambda
+    /// allows 10 s.
     fn patience_at_start(&self) -> Duration {
         (self.budget / 2).min(Duration::from_secs(4))
     }
@@ -293,7 +299,7 @@ impl Aws {
         Ok(SqsQueue::new(self.sqs(), config::DELIVERY_QUEUE_URL.require()?))
     }
 
-    /// The queue for what cannot be published that the environment names.
+    /// The queue for records that cannot be published, which the environment names.
     ///
     /// # Errors
     /// If it names none.
@@ -313,16 +319,17 @@ impl Aws {
     }
 }
 
-/// What is left of a caller's patience for the function's own work. The rest goes to what the function cannot see: the network, the gateway, and at a
-/// cold start what Lambda does before it starts the process.
+/// The part of a caller's time limit for the function's own work. The rest goes to what the
+/// function cannot see: the network, the gateway, and at a cold start what Lambda does before it
+/// starts the process.
 pub(crate) fn time_to_work(answer_within: Duration) -> Duration {
     answer_within.saturating_sub(Duration::from_millis(200))
 }
 
-/// The longest that an attempt may take, however much time there is.
+/// The longest time for an attempt, even if there is more.
 const LONGEST_ATTEMPT: Duration = Duration::from_secs(2);
 
-/// Limits for a call that may take so long in all: each attempt gets half of it.
+/// Limits for a call that may take this long in total: each attempt gets half of it.
 fn in_two_attempts(operation: Duration) -> TimeoutConfig {
     timeouts(operation, (operation / 2).min(LONGEST_ATTEMPT))
 }

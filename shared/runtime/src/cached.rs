@@ -1,4 +1,4 @@
-//! What is looked up elsewhere, and kept for a while.
+//! Values that are looked up elsewhere and cached.
 
 use std::{fmt, time::Duration};
 
@@ -11,41 +11,45 @@ use crate::{Error, start::chain, telemetry};
 
 /// Looks something up that may change.
 pub trait LookUp: Send + Sync {
-    /// What it is.
+    /// The value's type.
     type Value: Clone + fmt::Debug + PartialEq + Send;
 
-    /// What it is called in the log.
+    /// Its name in the log.
     const WHAT: &'static str;
 
-    /// How old a value may grow while its source does not answer. Without limit, if an old value does no harm.
+    /// How old a value may become while its source does not answer. No limit, if an old value is
+    /// harmless.
     const MAX_AGE: SignedDuration = SignedDuration::MAX;
 
-    /// How old a value may grow while its source answers, but has no usable value any more ([`Unusable`]).
+    /// How old a value may become while its source answers, but no longer has a usable value
+    /// ([`Unusable`]).
     const MAX_AGE_UNUSABLE: SignedDuration = Self::MAX_AGE;
 
     /// Looks it up.
     ///
     /// # Errors
-    /// [`Unusable`] if the source answers, but has no usable value. Any other error if it does not answer.
+    /// [`Unusable`] if the source answers, but has no usable value. Any other error if it does not
+    /// answer.
     fn look_up(&self) -> impl Future<Output = Result<Self::Value, Error>> + Send;
 }
 
-/// The source answered, but has no usable value: it was withdrawn, or replaced by something that cannot be read.
+/// The source answered, but has no usable value: it was withdrawn, or replaced by something that
+/// cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[error("the source has no usable value")]
 pub struct Unusable(#[source] pub Error);
 
-/// A value that is looked up when it has grown old, or when asked to. A failed look-up keeps the known value, as long as
-/// the value is younger than [`LookUp::MAX_AGE`].
+/// A value that is looked up when it is too old, or on request. A failed look-up keeps the cached
+/// value, if that is younger than [`LookUp::MAX_AGE`].
 ///
-/// A stranger cannot cause look-ups at will. While a value is known, the next look-up is at least
+/// A stranger cannot cause look-ups at will. While a value is cached, the next look-up is at least
 /// [`COOL_DOWN`](Self::COOL_DOWN) after the last one. While none is known, it is at least
-/// [`COOL_DOWN_UNKNOWN`](Self::COOL_DOWN_UNKNOWN) after the last one that failed. Look-ups never overlap, because each
-/// holds the lock, and each is limited by the time that its caller has.
+/// [`COOL_DOWN_UNKNOWN`](Self::COOL_DOWN_UNKNOWN) after the last one that failed. Look-ups never
+/// overlap, because each holds the lock, and each is limited by the time that its caller has.
 #[derive(Debug)]
 pub struct Cached<L: LookUp> {
     source: L,
-    /// How long a look-up may take while somebody waits for it.
+    /// How long a look-up may take while a caller waits for it.
     patience: Duration,
     known: Mutex<Known<L::Value>>,
 }
@@ -63,10 +67,11 @@ impl<L: LookUp> Cached<L> {
     /// How long a value is used before it is looked up again.
     pub const TTL: SignedDuration = SignedDuration::from_mins(5);
 
-    /// How long after a look-up there is no other one while a value is known, whatever comes in.
+    /// The shortest time between two look-ups while a value is cached, for any input.
     pub const COOL_DOWN: SignedDuration = SignedDuration::from_secs(30);
 
-    /// The same while no value is known. It is short because every callback is answered 503 until the value is found.
+    /// The same while no value is known. It is short because every callback is answered 503 until
+    /// the value is found.
     pub const COOL_DOWN_UNKNOWN: SignedDuration = SignedDuration::from_secs(1);
 
     /// A cache in front of this source. Nothing is looked up yet.
@@ -75,8 +80,9 @@ impl<L: LookUp> Cached<L> {
         Self { source, patience, known: Mutex::new(known) }
     }
 
-    /// The same, after one look-up of at most this time. A failure is no error, and no cool-down follows it: the callback
-    /// that started the process is waiting, so it gets a look-up of its own.
+    /// The same, after one look-up of at most this time. A failure is not an error, and no
+    /// cool-down follows it: the callback that started the process is waiting, so it gets a look-up
+    /// of its own.
     pub async fn filled(self, now: Timestamp, patience: Duration) -> Self {
         let mut known = self.known.lock().await;
         if !self.refresh(&mut known, now, patience).await {
@@ -86,7 +92,8 @@ impl<L: LookUp> Cached<L> {
         self
     }
 
-    /// The value, looked up if it is unknown or older than [`TTL`](Self::TTL). None if it is unknown or too old.
+    /// The value, looked up if it is unknown or older than [`TTL`](Self::TTL). None if it is
+    /// unknown or too old.
     pub async fn get(&self, now: Timestamp) -> Option<L::Value> {
         let mut known = self.known.lock().await;
         if known.value.as_ref().is_none_or(|(_, at)| now.duration_since(*at) >= Self::TTL) {
@@ -108,7 +115,7 @@ impl<L: LookUp> Cached<L> {
         known.value.as_ref().filter(|(_, at)| now.duration_since(*at) < max_age).map(|(value, _)| value)
     }
 
-    /// Looks the value up, unless the cool-down is not over. Says whether it was found.
+    /// Looks the value up, unless the cool-down is not over. Returns whether it was found.
     async fn refresh(&self, known: &mut Known<L::Value>, now: Timestamp, patience: Duration) -> bool {
         let cool_down = if Self::usable(known, now).is_some() { Self::COOL_DOWN } else { Self::COOL_DOWN_UNKNOWN };
         if known.tried_at.is_some_and(|tried_at| now.duration_since(tried_at) < cool_down) {

@@ -13,8 +13,8 @@ use http_body_util::BodyExt as _;
 
 use crate::Error;
 
-/// One pool of connections for all AWS clients of a function. So a connection that is opened at the start is there for the
-/// first call, and roots and sessions of TLS are kept once.
+/// One pool of connections for all AWS clients of a function. So the first call can use a
+/// connection that was opened at the start, and roots and sessions of TLS are stored once.
 #[derive(Debug, Clone)]
 pub(crate) struct Connections(SharedHttpConnector);
 
@@ -27,15 +27,15 @@ impl Connections {
         Self(SharedHttpConnector::new(connector.build()))
     }
 
-    /// The pool as a client of the SDK takes it. It applies no time limits for connecting or reading, so the client has to
-    /// limit its attempts.
+    /// The pool as an HTTP client for the SDK. It has no time limits for connecting or reading, so
+    /// the client must limit its attempts.
     pub(crate) fn client(&self) -> SharedHttpClient {
         let connector = self.0.clone();
         http_client_fn(move |_, _| connector.clone())
     }
 
-    /// Opens a connection to an endpoint of AWS. It asks for `/ping`, which AWS answers to anybody, without a signature or a
-    /// permission. The status does not matter.
+    /// Opens a connection to an AWS endpoint. It requests `/ping`, which AWS answers to everybody,
+    /// without a signature or a permission. The status does not matter.
     ///
     /// # Errors
     /// If the endpoint does not answer.
@@ -66,7 +66,8 @@ mod tests {
 
     use super::*;
 
-    /// A server that answers every request with `{}`, and the number of connections that were made to it.
+    /// A server that answers every request with `{}`, and the number of connections that were made
+    /// to it.
     async fn server() -> (String, Arc<AtomicUsize>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());

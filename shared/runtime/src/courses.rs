@@ -19,20 +19,21 @@ use crate::{
     store::failed,
 };
 
-/// Courses in DynamoDB, one row each: partition key `<provider>#<subject>`, sort key the track. Only
-/// the publisher writes the attributes `course`, `version` and `expires_at`. The row may have others.
+/// Courses in DynamoDB, one row each: partition key `<provider>#<subject>`, sort key the track.
+/// Only the publisher writes the attributes `course`, `version` and `expires_at`. The row may have
+/// others.
 ///
-/// A row whose verdict is awaited also has `due_shard`, `ask_at`, `due_at` and `asks` (see [`Due`]): all of them, or none.
-/// The first two are the key of the sparse index `by-ask-at`. The publisher sets and removes them; the reconciler moves
-/// them.
+/// A row whose verdict is awaited also has `due_shard`, `ask_at`, `due_at` and `asks` (see
+/// [`Due`]): all of them, or none. The first two are the key of the sparse index `by-ask-at`. The
+/// publisher sets and removes them; the reconciler moves them.
 ///
-/// And claims, one item each: partition key `proof/<id>`, sort key what the proof is. They have no `expires_at`: a token that
-/// never expires stands for what it stood for when it was first presented.
+/// Claims too, one item each: partition key `proof/<id>`, sort key the proof's kind. They have no
+/// `expires_at`: a token that never expires keeps counting for what it was first presented for.
 #[derive(Debug, Clone)]
 pub struct DynamoCourses {
     client: Client,
     table: String,
-    /// What is read together with the rows, by who publishes.
+    /// The list that the publisher reads together with the rows.
     erasures: Option<DynamoErasures>,
 }
 
@@ -63,7 +64,7 @@ impl DynamoCourses {
         Self { client, table, erasures: None }
     }
 
-    /// The same, for who publishes: with the list of erased verifications.
+    /// The same, for the publisher: with the list of erased verifications.
     #[must_use]
     pub fn with_erasures(self, erasures: DynamoErasures) -> Self {
         Self { erasures: Some(erasures), ..self }
@@ -74,15 +75,15 @@ impl DynamoCourses {
         self.erasures.as_ref().ok_or_else(|| StoreError("the list of erased verifications is not given".into()))
     }
 
-    /// The rows with these keys, and which of these entries there are on the list of erased verifications. At most
-    /// [`MAX_KEYS`] together.
+    /// The rows with these keys, and those of these entries that are on the list of erased
+    /// verifications. At most [`MAX_KEYS`] together.
     async fn read_items(
         &self,
         keys: &[CourseKey],
         list: Option<(&str, &BTreeSet<String>)>,
     ) -> Result<Read, StoreError> {
         let text = |text: &str| AttributeValue::S(text.to_owned());
-        // DynamoDB refuses a key that is there twice.
+        // DynamoDB refuses a repeated key.
         let distinct: BTreeSet<&CourseKey> = keys.iter().collect();
         let key = |key: &CourseKey| {
             let pk = AttributeValue::S(partition(&key.provider, &key.subject));
@@ -116,7 +117,7 @@ impl DynamoCourses {
     }
 }
 
-/// What one BatchGetItem found.
+/// The result of one BatchGetItem.
 #[derive(Default)]
 struct Read {
     rows: HashMap<(String, String), Course>,
@@ -305,7 +306,7 @@ impl Proofs for DynamoCourses {
             .table_name(&self.table)
             .key("pk", AttributeValue::S(proof_partition(&claim.proof)))
             .key("sk", text(&claim.what))
-            // An existing claim stays. So the first one counts, also of two at the same time.
+            // An existing claim stays. So the first one counts, even of two at the same time.
             .update_expression(
                 "SET holder = if_not_exists(holder, :holder), event_id = if_not_exists(event_id, :event_id)",
             )
@@ -318,7 +319,7 @@ impl Proofs for DynamoCourses {
     }
 }
 
-/// A time whose text sorts as the time does.
+/// A time whose text sorts like the time.
 fn sortable(time: Timestamp) -> AttributeValue {
     AttributeValue::S(format!("{time:.3}"))
 }

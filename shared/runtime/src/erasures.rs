@@ -1,4 +1,5 @@
-//! The list of erased verifications, in the expectations table, and what is done about what comes back of them.
+//! The list of erased verifications, in the expectations table, and the erasure of their later
+//! events.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -13,15 +14,16 @@ use serde::Serialize;
 
 use crate::store::failed;
 
-/// How many items a BatchGetItem takes.
+/// How many items one BatchGetItem accepts.
 pub(crate) const MAX_KEYS: usize = 100;
 
-/// How often what DynamoDB left out of an answer is asked for again.
+/// How often items that DynamoDB left out of an answer are requested again.
 pub(crate) const MAX_CALLS: usize = 5;
 
 /// Erased verifications in DynamoDB.
 ///
-/// The list is in the expectations table, which is never restored together with events and rows: see [`Erasure`].
+/// The list is in the expectations table, which is never restored together with events and rows:
+/// see [`Erasure`].
 #[derive(Debug, Clone)]
 pub struct DynamoErasures {
     client: Client,
@@ -30,7 +32,8 @@ pub struct DynamoErasures {
 }
 
 impl DynamoErasures {
-    /// The list in this expectations table, of the verifications whose events are in this events table.
+    /// The list in this expectations table, of the verifications whose events are in this events
+    /// table.
     #[must_use]
     pub fn new(client: Client, expectations_table: String, events_table: String) -> Self {
         Self { client, list: expectations_table, events: events_table }
@@ -88,7 +91,7 @@ impl DynamoErasures {
         Ok(found)
     }
 
-    /// Overwrites a stored event, and the parts of its body, by what stays of it.
+    /// Overwrites a stored event and the parts of its body with what stays of it.
     ///
     /// # Errors
     /// If the table refuses or does not answer in time. Erasing it again is safe.
@@ -101,7 +104,7 @@ impl DynamoErasures {
         self.overwrite(&event.clone().erased(now)).await
     }
 
-    /// Puts an item in the place of the one that is there. If there is none, it has expired, and nothing is put.
+    /// Replaces an existing item. If there is none, it has expired, and nothing is written.
     async fn overwrite(&self, item: &(impl Serialize + Sync)) -> Result<(), StoreError> {
         let item = serde_dynamo::to_item(item).map_err(failed)?;
         let put = self.client.put_item().table_name(&self.events).set_item(Some(item));
@@ -115,7 +118,7 @@ impl DynamoErasures {
     }
 }
 
-/// What asks for these entries, as they were written last.
+/// A consistent read of these entries.
 pub(crate) fn entries<'a>(keys: impl Iterator<Item = &'a String>) -> Result<KeysAndAttributes, StoreError> {
     let key = |key: &String| HashMap::from([("pk".to_owned(), AttributeValue::S(key.clone()))]);
     let request = KeysAndAttributes::builder().set_keys(Some(keys.map(key).collect())).projection_expression("pk");

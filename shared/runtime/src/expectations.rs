@@ -30,7 +30,7 @@ impl DynamoExpectations {
 }
 
 impl DynamoExpectations {
-    /// Puts an item, unless there is one that has not expired. Returns that one.
+    /// Puts an item, unless one exists that has not expired. Returns the existing one.
     async fn put(
         &self,
         item: &(impl Serialize + Sync),
@@ -41,7 +41,7 @@ impl DynamoExpectations {
             .put_item()
             .table_name(&self.table)
             .set_item(Some(serde_dynamo::to_item(item).map_err(failed)?))
-            // DynamoDB deletes what has expired within days, not at once.
+            // DynamoDB deletes expired items within days, not at once.
             .condition_expression("attribute_not_exists(pk) OR expires_at < :now")
             .expression_attribute_values(":now", AttributeValue::N(now.as_second().to_string()))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);

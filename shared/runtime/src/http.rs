@@ -1,4 +1,5 @@
-//! HTTP in and out: the gateway's event to a request, and what became of it to an answer. The one place that knows status codes.
+//! HTTP: turns the gateway's event into a request, and the result into an answer. The only place
+//! that knows status codes.
 
 use std::{
     collections::BTreeMap,
@@ -20,9 +21,9 @@ use crate::{Error, aws::time_to_work, start::chain, telemetry, trace};
 
 /// What API Gateway sends for an HTTP request (payload format 2.0), as far as callbacks need it.
 ///
-/// `lambda_http` has a type for it too, and turns it into an `http::Request`. That one fails or panics on a header that is not
-/// ASCII, a `Host` that is no host and a body that is not the base64 it claims to be, so that a stranger could raise our error
-/// rate at will (docs/adr/0001).
+/// `lambda_http` has a type for it too, and turns it into an `http::Request`. That conversion fails
+/// or panics on a header that is not ASCII, an invalid `Host` and a body that is not valid base64,
+/// so a stranger could raise our error rate at will (docs/adr/0001).
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct GatewayRequest {
@@ -91,7 +92,8 @@ pub async fn serve_http<F: Future<Output = ApiGatewayV2httpResponse>>(
 ) -> Result<(), Error> {
     let answer = &answer;
     lambda_runtime::run(service_fn(move |event: LambdaEvent<Box<RawValue>>| async move {
-        // Read here, and not by Lambda's runtime, whose error would quote it, and which notes at each step where it is.
+        // Parsed here, and not by Lambda's runtime: its error would quote the event, and it tracks
+        // the path at each step.
         let request: GatewayRequest = serde_json::from_str(event.payload.get()).map_err(|_| NoHttpRequest)?;
         let traceparent = event.context.xray_trace_id.as_deref().and_then(trace::from_xray);
         // Boxed, or the type of everything awaited in here grows beyond what the compiler lays out.
@@ -106,7 +108,7 @@ pub async fn serve_http<F: Future<Output = ApiGatewayV2httpResponse>>(
 #[error("the event is no HTTP request in API Gateway's payload format 2.0: see events/ for some that are")]
 struct NoHttpRequest;
 
-/// Answers one callback, in the time its provider allows.
+/// Answers one callback within its provider's time limit.
 pub async fn answer<P: Provider>(
     provider: &P,
     store: &impl EventStore,
@@ -157,7 +159,8 @@ pub fn respond(status_code: i64, body: &str) -> ApiGatewayV2httpResponse {
     response
 }
 
-/// An answer that the request could not be dealt with now, with the time after which it may come again, and this JSON as its body.
+/// An answer that the request could not be processed now, with the time after which to retry, and
+/// this JSON as its body.
 #[must_use]
 pub fn come_again(body: &str) -> ApiGatewayV2httpResponse {
     let mut response = respond(503, body);
@@ -165,7 +168,7 @@ pub fn come_again(body: &str) -> ApiGatewayV2httpResponse {
     response
 }
 
-/// What is understood is logged with its metrics.
+/// A recognized callback is logged with its metrics.
 fn log_receipt(Receipt { event, .. }: &Receipt) {
     if let Some(reason) = event.unrecognized() {
         warn!(event.id = event.id().as_str(), event.kind = event.kind(), reason, "callback not recognized, but stored");
@@ -190,7 +193,7 @@ fn log_rejection<P: Provider>(rejection: &Rejection) {
     }
 }
 
-/// The one clock of the functions, in milliseconds as events keep them.
+/// The one clock of the functions, in milliseconds, as in events.
 #[expect(clippy::disallowed_methods, reason = "time is an argument everywhere else")]
 #[must_use]
 pub fn now() -> Timestamp {

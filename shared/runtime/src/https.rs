@@ -35,7 +35,8 @@ impl Https {
         Ok(Self(Client::builder(TokioExecutor::new()).build(connector)))
     }
 
-    /// Whether a document at this address would be fetched: over HTTPS, or over HTTP from this machine.
+    /// Whether a document at this address would be fetched: over HTTPS, or over HTTP from this
+    /// machine.
     #[must_use]
     pub fn fetches(url: &str) -> bool {
         url.parse::<Uri>().is_ok_and(|url| match url.scheme_str() {
@@ -45,10 +46,11 @@ impl Https {
         })
     }
 
-    /// Fetches a document of at most so many bytes.
+    /// Fetches a document of at most this many bytes.
     ///
     /// # Errors
-    /// If it is at an address that is not [fetched](Self::fetches), answered with another status than 200, larger, or not there at all.
+    /// If the address is not [allowed](Self::fetches), the status is not 200, the document is
+    /// larger, or there is no answer.
     pub async fn get(&self, url: &str, limit: usize) -> Result<Bytes, Error> {
         if !Self::fetches(url) {
             return Err("only https is fetched, and http from this machine".into());
@@ -66,7 +68,7 @@ impl Https {
 #[derive(Debug, Clone)]
 pub struct Questions {
     https: Https,
-    /// Whether an address in a private network may be asked over HTTP, for what runs in the company's own.
+    /// Whether HTTP is allowed too, for an address in the company's own network.
     allows_private: bool,
 }
 
@@ -77,13 +79,13 @@ impl Questions {
     /// The largest answer that is read, in bytes.
     const MAX_BYTES: usize = 256 * 1024;
 
-    /// Questions over HTTPS, and over HTTP on this machine only.
+    /// A client for HTTPS, and for HTTP on this machine only.
     #[must_use]
     pub fn new(https: Https) -> Self {
         Self { https, allows_private: false }
     }
 
-    /// The same, and over HTTP to what runs in the company's own network.
+    /// The same, and for HTTP in the company's own network.
     #[must_use]
     pub fn within_own_network(self) -> Self {
         Self { allows_private: true, ..self }
@@ -114,7 +116,7 @@ impl Web for Questions {
     }
 }
 
-/// The value of `Authorization` with which a user and a password are presented (RFC 7617).
+/// The value of `Authorization` for a user and a password (RFC 7617).
 #[must_use]
 pub fn basic_authorization(user: &str, password: &str) -> String {
     format!("Basic {}", BASE64_STANDARD.encode(format!("{user}:{password}")))

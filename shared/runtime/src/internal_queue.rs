@@ -8,7 +8,7 @@ use tracing::warn;
 
 use crate::{Error, queue::as_sqs_text, start::chain};
 
-/// A standard queue in SQS, for what is nobody's business but ours: what is spilled, and what cannot be published.
+/// A standard SQS queue for internal use: spilled events, and records that cannot be published.
 #[derive(Debug, Clone)]
 pub struct InternalQueue {
     client: Client,
@@ -29,7 +29,8 @@ impl InternalQueue {
         Ok(())
     }
 
-    /// Lets a received message come again only after so long. If that fails, it comes again when the queue thinks fit.
+    /// Postpones a received message by this time. If that fails, it is retried after the queue's
+    /// own visibility timeout.
     pub(crate) async fn hide(&self, receipt_handle: &str, time: Duration) {
         let seconds = i32::try_from(time.as_secs()).unwrap_or(i32::MAX);
         let change = self.client.change_message_visibility().queue_url(&self.url).receipt_handle(receipt_handle);

@@ -1,8 +1,8 @@
-//! What the functions need of AWS, and the only crate that touches it: configuration, secrets, the events table, the queues,
-//! HTTP in and out, logs.
+//! What the functions need of AWS, and the only crate that touches it: configuration, secrets, the
+//! events table, the queues, HTTP in and out, logs.
 //!
-//! A function's `main` wires: [`run`] around a [`Aws`] from which it takes what it needs, then [`serve`] (a provider) or
-//! [`consume`] (a stream).
+//! A function's `main` wires: [`run`] around a [`Aws`] from which it takes what it needs, then
+//! [`serve`] (a provider) or [`consume`] (a stream).
 
 mod aws;
 mod cached;

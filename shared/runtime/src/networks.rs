@@ -11,7 +11,7 @@ use crate::{
     cached::{Cached, LookUp},
 };
 
-/// Networks that are configured, and addresses that host names have now.
+/// Configured networks, and the current addresses of host names.
 #[derive(Debug)]
 pub struct AllowedNetworks<L: LookUp = Hosts> {
     fixed: Vec<IpNet>,
@@ -19,7 +19,8 @@ pub struct AllowedNetworks<L: LookUp = Hosts> {
 }
 
 impl AllowedNetworks {
-    /// These networks, and the addresses of these hosts, if there are any. A failed look-up keeps the last answer.
+    /// These networks, and the addresses of these hosts, if any. A failed look-up keeps the last
+    /// answer.
     pub(crate) fn new(fixed: Vec<IpNet>, hosts: Option<Cached<Hosts>>) -> Self {
         Self { fixed, hosts }
     }
@@ -45,7 +46,7 @@ impl LookUp for Hosts {
     type Value = BTreeSet<IpAddr>;
     const WHAT: &'static str = "callback hosts";
 
-    /// All or nothing: the last whole answer is better than half of a new one.
+    /// All or nothing: the last complete answer is better than half of a new one.
     async fn look_up(&self) -> Result<Self::Value, Error> {
         let mut addresses = BTreeSet::new();
         for host in self.0 {

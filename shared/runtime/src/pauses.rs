@@ -5,8 +5,9 @@ use model::{Pause, Pauses, StoreError, Timestamp};
 
 use crate::store::failed;
 
-/// Pauses in DynamoDB, one item for each provider: partition key `pause/<provider>`, sort key `pause`. The partition key has no `#`,
-/// so it is no verification's. What a process learned about a provider is known to the next one.
+/// Pauses in DynamoDB, one item for each provider: partition key `pause/<provider>`, sort key
+/// `pause`. The partition key has no `#`, so it is not that of a verification. Only the reconciler
+/// writes them, and its next process reads them.
 #[derive(Debug, Clone)]
 pub struct DynamoPauses {
     client: Client,
@@ -16,7 +17,7 @@ pub struct DynamoPauses {
 /// The sort key of every pause.
 const SORT_KEY: &str = "pause";
 
-/// How long an item is kept after its pause, in seconds.
+/// How long an item is stored after its pause, in seconds.
 const KEPT: i64 = 24 * 3600;
 
 impl DynamoPauses {

@@ -1,4 +1,4 @@
-//! The queues that messages leave by.
+//! The queues that messages are published to.
 
 use aws_sdk_sqs::{
     Client,
@@ -11,7 +11,8 @@ use model::{Message, MessageQueue, NotSent};
 
 use crate::{start::chain, trace};
 
-/// A queue in SQS. In a FIFO one, messages are ordered by subject, and repeats of an id within five minutes are dropped.
+/// A queue in SQS. In a FIFO one, messages are ordered by subject, and repeats of an id within five
+/// minutes are dropped.
 #[derive(Debug, Clone)]
 pub struct SqsQueue {
     client: Client,
@@ -20,21 +21,22 @@ pub struct SqsQueue {
     replay: Option<String>,
 }
 
-/// What one call to SendMessageBatch may hold, all messages and attributes together, is 1 MiB. Some room is left for
-/// the attributes.
+/// What one call to SendMessageBatch may hold, all messages and attributes together, is 1 MiB. Some
+/// room is left for the attributes.
 const MAX_BATCH_BYTES: usize = 1024 * 1024 - 16 * 1024;
 
 impl SqsQueue {
     /// The queue with this URL.
     #[must_use]
     pub fn new(client: Client, url: String) -> Self {
-        // SQS wants the name to say so.
+        // SQS requires this suffix.
         let is_fifo = url.ends_with(".fifo");
         Self { client, url, is_fifo, replay: None }
     }
 
-    /// The same queue, for messages that are sent again on purpose. SQS drops a message that it knows already by its MessageDeduplicationId, so this
-    /// replay's name becomes a part of that; the event's id stays the same.
+    /// The same queue, for messages that are sent again on purpose. SQS drops a message whose
+    /// MessageDeduplicationId it has seen, so that includes this replay's name. The event's id
+    /// stays the same.
     #[must_use]
     pub fn replaying(self, replay: &str) -> Self {
         Self { replay: Some(replay.to_owned()), ..self }
@@ -63,7 +65,7 @@ impl MessageQueue for SqsQueue {
         let mut bytes = 0;
         for message in batch {
             match self.entry(message) {
-                // Its place among the results is kept by an entry that is not there.
+                // A missing entry keeps its place among the results.
                 Err(not_sent) => {
                     self.flush(&mut entries, &mut results).await;
                     results.push(Err(not_sent));
@@ -85,7 +87,7 @@ impl MessageQueue for SqsQueue {
 }
 
 impl SqsQueue {
-    /// Sends what has gathered, and adds a result for each of it.
+    /// Sends the collected messages, and adds a result for each.
     async fn flush(&self, entries: &mut Vec<SendMessageBatchRequestEntry>, results: &mut Vec<Result<(), NotSent>>) {
         if entries.is_empty() {
             return;
@@ -110,7 +112,7 @@ impl SqsQueue {
         }
     }
 
-    /// The batch's entry of a message. A payload that would make it larger than a message may be is left out.
+    /// The batch entry of a message. A payload that would make it too large is left out.
     fn entry(&self, message: &Message) -> Result<SendMessageBatchRequestEntry, NotSent> {
         let body = |message: &Message| serde_json::to_string(message).map_err(|error| NotSent(error.to_string()));
         let mut text = as_sqs_text(body(message)?);
@@ -124,7 +126,7 @@ impl SqsQueue {
             ("outcome", message.outcome.as_str()),
         ];
         let mut entry = SendMessageBatchRequestEntry::builder()
-            // Unique within the batch, as every event of a batch is.
+            // Unique within the batch, because every event of a batch is.
             .id(&message.id)
             .message_body(text)
             .set_message_group_id(self.is_fifo.then(|| message.group_id()))
@@ -142,8 +144,9 @@ impl SqsQueue {
     }
 }
 
-/// The same JSON, as SQS takes it. A message with one of two characters that JSON may hold, and [XML 1.0](https://www.w3.org/TR/xml/#charsets) may not, would be
-/// refused for ever. They can only stand in strings, where JSON has another way to write them.
+/// The same JSON, in a form that SQS accepts. SQS would always refuse two characters that JSON
+/// allows and [XML 1.0](https://www.w3.org/TR/xml/#charsets) does not. They occur only in strings,
+/// where JSON can escape them.
 pub(crate) fn as_sqs_text(json: String) -> String {
     if json.contains(['\u{fffe}', '\u{ffff}']) {
         json.replace('\u{fffe}', r"\ufffe").replace('\u{ffff}', r"\uffff")

@@ -16,10 +16,12 @@ use crate::{
     config::SecretReference,
 };
 
-/// A provider's secret, where the environment says it is. Accepts the current and the previous one.
+/// A provider's secret, from the place that the environment names. Accepts the current and the
+/// previous one.
 pub type Secrets = Cached<Vault>;
 
-/// A secret in AWS Secrets Manager, or one that is known from the start: JSON with `current` and, while it rotates, `previous`.
+/// A secret in AWS Secrets Manager, or one that is given at the start: JSON with `current` and,
+/// during a rotation, `previous`.
 #[derive(Debug)]
 pub enum Vault {
     /// In Secrets Manager.
@@ -45,11 +47,11 @@ impl Vault {
 impl LookUp for Vault {
     type Value = SecretPair;
     const WHAT: &'static str = "secret";
-    /// An outage of Secrets Manager is no reason to refuse callbacks that the provider may never send again. A day is
-    /// longer than any outage so far. See docs/adr/0015.
+    /// An outage of Secrets Manager must not refuse callbacks that the provider may never resend. A
+    /// day is longer than any outage so far. See docs/adr/0015.
     const MAX_AGE: SignedDuration = SignedDuration::from_hours(24);
-    /// A secret that was deleted, withdrawn or replaced must not be accepted for ever. An hour is enough time to put a
-    /// readable one.
+    /// A secret that was deleted, withdrawn or replaced must not be accepted forever. An hour is
+    /// enough time to store a readable one.
     const MAX_AGE_UNUSABLE: SignedDuration = SignedDuration::from_hours(1);
 
     async fn look_up(&self) -> Result<SecretPair, Error> {
@@ -76,7 +78,7 @@ pub enum CredentialVault<C> {
     Fixed(C),
 }
 
-/// What nothing prints.
+/// Credentials, which nothing prints.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Hidden<C>(pub C);
 
@@ -137,8 +139,8 @@ async fn text_of(client: &aws_sdk_secretsmanager::Client, arn: &str) -> Result<S
     Ok(output.secret_string.ok_or_else(|| Unusable("the secret holds bytes, not text".into()))?)
 }
 
-/// Tells an answer about the secret (there is none, or this function may not read it) from no answer at all. Everything
-/// that is not known to be about the secret counts as no answer.
+/// Distinguishes an answer about the secret (it is missing, or this function may not read it) from
+/// no answer. Every error that is not known to be about the secret counts as no answer.
 fn classify<R: std::fmt::Debug + Send + Sync + 'static>(error: SdkError<GetSecretValueError, R>) -> Error {
     let is_answer = error.as_service_error().is_some_and(|answer| {
         answer.is_resource_not_found_exception()

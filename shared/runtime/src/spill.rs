@@ -1,4 +1,5 @@
-//! The second durable store: what the table does not take is spilled into a queue, and drained from there when the table takes it again.
+//! The second durable store: an event that the table does not accept is spilled into a queue, and
+//! drained when the table accepts it.
 
 use std::time::Duration;
 
@@ -13,13 +14,14 @@ use crate::{
     store::{DynamoStore, failed},
 };
 
-/// What is spilled of a callback: the item that would be in the table. Its body travels beside it, in base64, since JSON has no bytes.
+/// A spilled event or part: the item for the table. Its body is beside it, in base64, because JSON
+/// has no bytes.
 #[derive(Serialize, Deserialize)]
 pub struct Spilled {
     item: Item,
     body: String,
-    /// Under which [key](Erasure::key_of) its verification would be on the list of those that are erased. A part does not say
-    /// otherwise whose it is. What an older version spilled does not have it.
+    /// The [key](Erasure::key_of) of its verification on the list of erased ones, because a part
+    /// does not name its verification. Items that an older version spilled do not have it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     verification: Option<String>,
 }
@@ -33,7 +35,7 @@ enum Item {
 }
 
 impl Spilled {
-    /// What an event is in the queue: the parts of its body if it is large, and last itself.
+    /// The messages of an event: the parts of its body if it is large, and the event last.
     fn from_event(event: &Event, retention: Retention) -> Vec<Self> {
         let (mut stored, parts) = StoredEvent::new(event, retention).into_items();
         let verification = Some(Erasure::key_of(&stored.provider, &stored.subject));
@@ -46,10 +48,11 @@ impl Spilled {
         parts.chain([event]).collect()
     }
 
-    /// Puts what was spilled into the table, as what was drained at this time. Doing it again changes nothing.
+    /// Puts a spilled item into the table, marked as drained at this time. Repeating it changes
+    /// nothing.
     ///
     /// # Errors
-    /// If the table still does not take it, or it is not what was spilled.
+    /// If the table still does not accept it, or it is not a spilled item.
     pub async fn drain(self, store: &DynamoStore, now: Timestamp) -> Result<Inserted, StoreError> {
         let body = BASE64.decode(self.body).map_err(failed)?;
         match self.item {
@@ -58,11 +61,11 @@ impl Spilled {
         }
     }
 
-    /// Puts what stays of it into the table, now that its verification is erased. Of a part, that is nothing. Doing it again
-    /// changes nothing.
+    /// Puts what stays of it into the table, because its verification is erased. Of a part, nothing
+    /// stays. Repeating it changes nothing.
     ///
     /// # Errors
-    /// If the table still does not take it.
+    /// If the table still does not accept it.
     pub async fn drain_erased(
         self,
         store: &DynamoStore,
@@ -75,7 +78,7 @@ impl Spilled {
         store.put_event(StoredEvent { drained_at: Some(now), ..event.erased(now) }).await
     }
 
-    /// Under which [key](Erasure::key_of) its verification would be on the list of those that are erased, if that is known.
+    /// The [key](Erasure::key_of) of its verification on the list of erased ones, if that is known.
     #[must_use]
     pub fn erasure_key(&self) -> Option<String> {
         let of_event = || match &self.item {
@@ -85,7 +88,7 @@ impl Spilled {
         self.verification.clone().or_else(of_event)
     }
 
-    /// The id of the event that it is, or is a part of.
+    /// The id of its event.
     #[must_use]
     pub fn id_of_whole(&self) -> &str {
         match &self.item {
@@ -94,7 +97,7 @@ impl Spilled {
         }
     }
 
-    /// The id of the event that it is, if it is not a part of one.
+    /// The id of its event, if it is not a part of one.
     #[must_use]
     pub fn event_id(&self) -> Option<&str> {
         match &self.item {
@@ -104,12 +107,12 @@ impl Spilled {
     }
 }
 
-/// A queue that keeps what is spilled.
+/// A queue for spilled items.
 pub trait SpillQueue: Send + Sync {
-    /// Keeps this.
+    /// Stores this.
     ///
     /// # Errors
-    /// If the queue does not say that it kept it. Spilling it again is safe.
+    /// If the queue does not confirm it. Spilling it again is safe.
     fn spill(&self, spilled: &Spilled) -> impl Future<Output = Result<(), Error>> + Send;
 }
 
@@ -119,7 +122,8 @@ impl SpillQueue for InternalQueue {
     }
 }
 
-/// A store with a queue behind it. An event that the store does not take is spilled; only when that fails too, it is not kept.
+/// A store with a queue behind it. An event that the store does not accept is spilled. Only if that
+/// fails too, inserting fails.
 #[derive(Debug)]
 pub struct SpillingStore<S = DynamoStore, Q = InternalQueue> {
     store: S,
@@ -129,8 +133,8 @@ pub struct SpillingStore<S = DynamoStore, Q = InternalQueue> {
 }
 
 impl<S, Q> SpillingStore<S, Q> {
-    /// This store, with this queue behind it. Events are kept for so long. What the store does not take within
-    /// `patience` is spilled.
+    /// This store, with this queue behind it and this retention. An event that the store does not
+    /// accept within `patience` is spilled.
     pub fn new(store: S, queue: Q, retention: Retention, patience: Duration) -> Self {
         Self { store, queue, retention, patience }
     }
@@ -150,8 +154,8 @@ impl<S: EventStore, Q: SpillQueue> EventStore for SpillingStore<S, Q> {
         };
         let id = event.id().as_str();
         warn!(event.id = id, error = chain(&failure), "the table did not take an event: spilling it");
-        // The table may have taken it all the same. When it is drained it is the same event, by its id. The event itself goes last: without it,
-        // parts of its body mean nothing.
+        // The table may have stored it already. Draining it then changes nothing, because its id is
+        // the same. The event goes last: without it, the parts of its body are unused.
         for spilled in Spilled::from_event(event, self.retention) {
             self.queue.spill(&spilled).await.map_err(StoreError)?;
         }
@@ -216,7 +220,8 @@ mod tests {
         }
     }
 
-    /// What comes of a body of this size where the store is as given, and the queue takes so many messages.
+    /// What comes of a body of this size where the store is as given, and the queue takes so many
+    /// messages.
     async fn receive(store: impl EventStore, takes: usize, bytes: usize) -> (Option<Inserted>, Vec<String>) {
         let queue = Queue { takes, messages: Mutex::default() };
         let store = SpillingStore::new(store, queue, Retention::default(), Duration::from_secs(1));

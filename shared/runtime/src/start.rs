@@ -1,4 +1,4 @@
-//! Beginning and end of a function's process.
+//! Start and end of a function's process.
 
 use std::process::ExitCode;
 
@@ -7,10 +7,10 @@ use tracing_subscriber::{filter::Targets, layer::SubscriberExt as _, util::Subsc
 
 use crate::telemetry;
 
-/// Whatever keeps a function from starting or going on.
+/// Every error that stops a function.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
 
-/// Runs a function: sets up its log, and says why it ended if it fails.
+/// Runs a function: sets up its log, and logs why it ended if it fails.
 pub async fn run(function: impl Future<Output = Result<(), Error>>) -> ExitCode {
     log_as_json();
     telemetry::start();
@@ -23,8 +23,9 @@ pub async fn run(function: impl Future<Output = Result<(), Error>>) -> ExitCode 
     }
 }
 
-/// One JSON object a line. Only our own crates speak below the level of warnings, whatever the environment says: the AWS SDK
-/// would write whole requests at its lower levels, and they hold personal data.
+/// Logs one JSON object in each line. Only our own crates log below the level of warnings, with any
+/// environment: the AWS SDK would write whole requests at its lower levels, and they hold personal
+/// data.
 fn log_as_json() {
     let targets = Targets::new().with_default(LevelFilter::WARN).with_targets([
         ("runtime", LevelFilter::INFO),
@@ -36,11 +37,12 @@ fn log_as_json() {
         ("lambda_runtime", LevelFilter::INFO),
     ]);
     let json = tracing_subscriber::fmt::layer().json().flatten_event(true).with_span_list(false);
-    // Fails only where a log is set up already, as in tests.
+    // Fails only if a log is set up already, as in tests.
     let _ = tracing_subscriber::registry().with(targets).with(json).try_init();
 }
 
-/// An error and what it came from, in one line. Never prints with `{:?}`, which would show the SDK's requests and responses.
+/// An error and its sources, in one line. Never prints with `{:?}`, which would show the SDK's
+/// requests and responses.
 #[must_use]
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();

@@ -3,8 +3,9 @@
 use aws_sdk_dynamodb::{Client, error::SdkError, operation::put_item::PutItemError, types::AttributeValue};
 use model::{Event, EventStore, Events, Inserted, Part, Retention, StoreError, StoredEvent};
 
-/// Events in DynamoDB: one conditional PutItem each, which is the event, the record that it was received, and the outbox
-/// entry. The parts of a body that is too large for one item are put before it, one PutItem each.
+/// Events in DynamoDB: one conditional PutItem each. The item is the event, the record of its
+/// receipt, and the outbox entry. The parts of a body that is too large for one item are put before
+/// it, one PutItem each.
 #[derive(Debug, Clone)]
 pub struct DynamoStore {
     client: Client,
@@ -13,19 +14,20 @@ pub struct DynamoStore {
 }
 
 impl DynamoStore {
-    /// The events in this table, each kept for so long.
+    /// The events in this table, with this retention.
     #[must_use]
     pub fn new(client: Client, table: String, retention: Retention) -> Self {
         Self { client, table, retention }
     }
 
-    /// Puts an event, unless it is there.
+    /// Puts an event, unless it is there already.
     ///
     /// # Errors
     /// If the table refuses or does not answer in time.
     pub async fn put_event(&self, event: StoredEvent) -> Result<Inserted, StoreError> {
         let (event, parts) = event.into_items();
-        // Without their event, parts mean nothing. It goes last, so that a reader who finds it finds them too.
+        // Parts are unused without their event. It goes last, so a reader who finds it finds them
+        // too.
         for part in parts {
             self.put_part(part).await?;
         }
@@ -44,7 +46,8 @@ impl DynamoStore {
         }
     }
 
-    /// Puts a part of a body. Its key depends on the bytes of the body, so putting it again changes nothing.
+    /// Puts a part of a body. Its key depends on the bytes of the body, so putting it again changes
+    /// nothing.
     pub(crate) async fn put_part(&self, part: Part) -> Result<(), StoreError> {
         let item = serde_dynamo::to_item(part).map_err(failed)?;
         self.client.put_item().table_name(&self.table).set_item(Some(item)).send().await.map_err(failed)?;

@@ -1,4 +1,4 @@
-//! What Lambda runs a function for beside requests: the events table's stream, the spill queue and a schedule.
+//! Triggers other than requests: the events table's stream, the spill queue and a schedule.
 
 use std::time::Duration;
 
@@ -14,8 +14,8 @@ use serde_dynamo::AttributeValue;
 
 use crate::{Error, InternalQueue, telemetry};
 
-/// A stream record's item is not an event as this version knows them. What it is instead is not said, as that could be
-/// personal data; its key leads to it, long after the stream has forgotten it.
+/// A stream record whose item this version cannot read as an event. It does not quote the item,
+/// which could hold personal data. The key finds the item even after the stream has expired.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("the record's item is no event that this version can read")]
 pub struct Unreadable {
@@ -34,12 +34,12 @@ impl std::fmt::Debug for Unreadable {
     }
 }
 
-/// Where records are put that cannot be published, so that they hold nothing up.
+/// A place for records that cannot be published, so that they block nothing.
 pub trait Quarantine: Send + Sync {
-    /// Keeps where this record's item is.
+    /// Stores the key of this record's item.
     ///
     /// # Errors
-    /// If the quarantine does not say that it kept it. Setting it aside again is safe.
+    /// If the quarantine does not confirm it. Setting it aside again is safe.
     fn set_aside(&self, unreadable: &Unreadable) -> impl Future<Output = Result<(), Error>> + Send;
 }
 
@@ -72,9 +72,11 @@ impl From<EventRecord> for Record {
     }
 }
 
-/// Consumes the stream with a function that says which records of a batch it could not deal with, by their sequence numbers.
+/// Consumes the stream with a function that returns the sequence numbers of the records that must
+/// be retried.
 ///
-/// The mapping's filter lets inserts of events through only; what else comes (a mapping without the filter) is passed over.
+/// The mapping's filter passes only inserts of events. Other records (without the filter) are
+/// skipped.
 ///
 /// # Errors
 /// If Lambda's Runtime API fails.
@@ -92,7 +94,7 @@ pub async fn consume<F: Future<Output = Vec<String>>>(deal_with: impl Fn(Vec<Rec
     .await
 }
 
-/// Beside events there are other items in the table, whose sort keys are no ids: they begin with what they are, and `#`.
+/// The table also has other items, whose sort keys are not ids.
 fn is_insert_of_event(record: &EventRecord) -> bool {
     let sort_key = record.change.keys.get("sk");
     record.event_name == "INSERT" && !matches!(sort_key, Some(AttributeValue::S(key)) if key.contains('#'))
@@ -105,9 +107,9 @@ pub struct QueuedMessage {
     pub id: String,
     /// Its text.
     pub body: String,
-    /// By what it is told to come again later.
+    /// The handle for postponing it.
     receipt_handle: String,
-    /// How often it came, this time included.
+    /// How often it was received, this time included.
     received: u32,
 }
 
@@ -123,8 +125,8 @@ impl From<SqsMessage> for QueuedMessage {
     }
 }
 
-/// Consumes the spill queue with a function that says which messages of a batch have to come again. Each comes later than the time before:
-/// after 10 s, 20 s, 40 s, and so on, up to a quarter of an hour.
+/// Consumes the spill queue with a function that returns which messages of a batch must be retried.
+/// The delay grows each time: 10 s, 20 s, 40 s, and so on, up to a quarter of an hour.
 ///
 /// # Errors
 /// If Lambda's Runtime API fails.
@@ -149,7 +151,7 @@ pub async fn consume_queue<F: Future<Output = Vec<QueuedMessage>>>(
     .await
 }
 
-/// Does something whenever a schedule says so.
+/// Runs a function on a schedule.
 ///
 /// # Errors
 /// If Lambda's Runtime API fails.

@@ -1,11 +1,13 @@
-//! Metrics, in [CloudWatch's embedded format](https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html):
-//! lines in the log of which CloudWatch makes metrics. All there are stand here, and docs/LOGGING.md lists them.
+//! Metrics, in [CloudWatch's embedded
+//! format](https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html):
+//! log lines from which CloudWatch makes metrics. This file has all of them, and docs/LOGGING.md
+//! lists them.
 //!
-//! Each metric costs 0.30 dollars a month for each set of dimensions in which it is written. So only two are by provider, and
-//! the others have no dimensions; the lines of the log say the provider, the kind and the reason. A dimension is a word of
-//! ours: never what a stranger wrote, and never a subject.
+//! Each metric costs 0.30 dollars a month for each set of dimensions. So only two are by provider,
+//! and the others have no dimensions. The log lines have the provider, the kind and the reason. A
+//! dimension is a word of ours: never a stranger's input, and never a subject.
 //!
-//! What goes well takes one line in the log: its fields are in the line with its metrics, as properties.
+//! A success takes one line in the log: its fields are properties in the line with its metrics.
 
 use std::{
     io::Write as _,
@@ -61,10 +63,10 @@ const DRAINED: &str = "Drained";
 const OVERDUE: &str = "Overdue";
 const FETCHES_FAILED: &str = "FetchesFailed";
 
-/// Begins to count. Nothing is counted before, as in tests.
+/// Starts counting. Nothing is counted before, as in tests.
 pub(crate) fn start() {
     let namespace = config::METRICS_NAMESPACE.get().unwrap_or_else(|| "verification-callbacks".to_owned());
-    // Fails only if somebody counts already.
+    // Fails only if counting has started already.
     if let Ok(collector) = Builder::new().cloudwatch_namespace(namespace).init() {
         let _ = COLLECTOR.set(collector);
         for name in COUNTERS {
@@ -76,11 +78,13 @@ pub(crate) fn start() {
     }
 }
 
-/// Writes what was counted since the last time. To be done before an invocation ends: the process may never run again.
+/// Writes the counts since the last time. Call it before an invocation ends, because the process
+/// may never run again.
 pub(crate) fn flush() {
     if let Some(collector) = COLLECTOR.get() {
         let mut lines = Vec::new();
-        // One write, so that no other line gets in between. There is nobody to tell if the log is gone.
+        // One write, so that no other line gets in between. If the log is gone, there is no way to
+        // report it.
         let _ = collector.flush(&mut lines).and_then(|()| std::io::stdout().write_all(&lines));
         for name in FIELDS {
             collector.remove_property(name);
@@ -104,7 +108,7 @@ fn say(message: &str, fields: impl IntoIterator<Item = (&'static str, Value)>) {
     }
 }
 
-/// An authentic callback was stored, and is answered so long after it came, of the time that its provider allows.
+/// An authentic callback was stored, and answered after this much of its provider's time limit.
 pub(crate) fn received(receipt: &Receipt, took: Duration, allowed: Duration) {
     if receipt.inserted == Inserted::Spilled {
         counter!(SPILLED).increment(1);
@@ -151,7 +155,7 @@ pub(crate) fn look_up_failed() {
     counter!(LOOK_UPS_FAILED).increment(1);
 }
 
-/// It was decided what to publish of a callback; nothing if it is a repeat.
+/// The publisher decided what to publish of a callback; nothing if it is a repeat.
 pub fn decided(published: Option<&Published>) {
     let count = |name: &'static str| counter!(name).increment(1);
     match published {
@@ -167,7 +171,7 @@ pub fn decided(published: Option<&Published>) {
     }
 }
 
-/// A queue accepted the message of this event, so long after its callback was received.
+/// A queue accepted the message of this event, this long after the receipt of its callback.
 pub fn published(event_id: &str, age: Duration) {
     histogram!(AGE_AT_PUBLISHING).record(milliseconds(age));
     if let Ok(mut ids) = PUBLISHED.lock() {
@@ -186,23 +190,23 @@ pub fn set_aside() {
     counter!(SET_ASIDE).increment(1);
 }
 
-/// What was spilled is in the table.
+/// A spilled event is in the table.
 pub fn drained() {
     counter!(DRAINED).increment(1);
 }
 
-/// Counts what only the reconciler counts: the others need not know of it.
+/// Counters of the reconciler alone.
 fn count_rarely(name: &'static str) {
     describe_counter!(name, Unit::Count, "");
     counter!(name).increment(1);
 }
 
-/// A verdict did not come in time.
+/// A verdict did not arrive in time.
 pub fn overdue() {
     count_rarely(OVERDUE);
 }
 
-/// A provider was asked, and gave no answer that could be used. The log says which and why.
+/// A provider was asked and gave no usable answer. The log says which provider and why.
 pub fn fetch_failed() {
     count_rarely(FETCHES_FAILED);
 }

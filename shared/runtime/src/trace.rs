@@ -1,9 +1,11 @@
-//! X-Ray's way to write a trace, and W3C's.
+//! Traces in X-Ray's format and in W3C's.
 //!
-//! Sources: [X-Ray](https://docs.aws.amazon.com/xray/latest/devguide/xray-concepts.html#xray-concepts-tracingheader),
+//! Sources:
+//! [X-Ray](https://docs.aws.amazon.com/xray/latest/devguide/xray-concepts.html#xray-concepts-tracingheader),
 //! [W3C Trace Context](https://www.w3.org/TR/trace-context/#traceparent-header).
 
-/// `Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1` as a traceparent. None of what is not traced, or is no such text.
+/// `Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1` as a traceparent.
+/// None if it is not traced, or another text.
 pub(crate) fn from_xray(header: &str) -> Option<String> {
     let field = |name: &str| header.split(';').find_map(|field| field.trim().strip_prefix(name)?.strip_prefix('='));
     let (time, id) = field("Root")?.strip_prefix("1-")?.split_once('-')?;
@@ -15,7 +17,7 @@ pub(crate) fn from_xray(header: &str) -> Option<String> {
     (is_hex(time, 8) && is_hex(id, 24) && is_hex(parent, 16)).then_some(traceparent)
 }
 
-/// A traceparent that [`from_xray`] made, as X-Ray writes it.
+/// A traceparent that [`from_xray`] made, in X-Ray's format.
 pub(crate) fn to_xray(traceparent: &str) -> Option<String> {
     let mut fields = traceparent.split('-').skip(1);
     let (time, id) = fields.next()?.split_at_checked(8)?;

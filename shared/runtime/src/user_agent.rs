@@ -1,4 +1,4 @@
-//! How our calls name themselves to AWS.
+//! The `User-Agent` of our calls to AWS.
 
 use aws_runtime::user_agent::UserAgentInterceptor;
 use aws_sdk_dynamodb::{
@@ -9,8 +9,8 @@ use aws_smithy_runtime_api::client::interceptors::{
     context::BeforeSerializationInterceptorContextRef, disable_interceptor,
 };
 
-/// Sends a short, constant `User-Agent` in place of the SDK's, which is put together anew for each call and took 6 % of
-/// the instructions of an insert. CloudTrail shows it, so it still says who called.
+/// Sends a short, constant `User-Agent` in place of the SDK's, which is built for each call and
+/// took 6 % of the instructions of an insert. CloudTrail shows it, so it still names the caller.
 #[derive(Debug, Clone, Copy)]
 pub struct UserAgent;
 

@@ -3,7 +3,8 @@ use serde_json::json;
 
 use super::*;
 
-/// A callback: what it says, and the second in which it was received. `R` and `r` are two contents with one verdict.
+/// A callback: what it says, and the second in which it was received. `R` and `r` are two contents
+/// with one verdict.
 fn event(says: &str, second: i64) -> StoredEvent {
     let (outcome, is_final) = match says {
         "A" | "a" => ("approved", true),
@@ -43,8 +44,9 @@ fn decide(course: &mut Course, events: &[StoredEvent]) -> Vec<Option<Published>>
     events.iter().map(|event| course.decide(event, last + SignedDuration::from_mins(1)).published).collect()
 }
 
-/// What a message says, such as `review! was approved (rejected)` for a conflict in which an approval stood before and the
-/// callback itself rejects. `*` is repeated, `~` is late, `-` is nothing at all.
+/// What a message says, such as `review! was approved (rejected)` for a conflict in which an
+/// approval stood before and the callback itself rejects. `*` is repeated, `~` is late, `-` is
+/// nothing at all.
 fn said(event: &StoredEvent, published: Option<&Published>) -> String {
     let Some(Published { outcome, previous, repeated, late, conflict, .. }) = published else { return "-".to_owned() };
     let mut text = outcome.as_str().to_owned();
@@ -122,7 +124,8 @@ fn a_row_and_its_message_say_what_an_approval_on_the_proof_of_another_says_itsel
     );
 }
 
-/// Checks what is published of callbacks such as `R1 A2`, in this order of arrival, and where the track stands then.
+/// Checks what is published of callbacks such as `R1 A2`, in this order of arrival, and where the
+/// track stands then.
 #[track_caller]
 fn check(policy: Policy, arrivals: &str, expected: &[&str], stands: Outcome) {
     let events: Vec<StoredEvent> = arrivals
@@ -332,7 +335,8 @@ fn from(origin: Origin, event: StoredEvent) -> StoredEvent {
     StoredEvent { kind: format!("example.{kind}"), ..event }
 }
 
-/// An event by its text: `A 1` is a callback, `fetched A 1` an answer, `announced 1` and `overdue 1` are records.
+/// An event by its text: `A 1` is a callback, `fetched A 1` an answer, `announced 1` and
+/// `overdue 1` are records.
 fn arrival(text: &str) -> StoredEvent {
     let (event, second) = text.rsplit_once(' ').unwrap();
     let second = second.parse().unwrap();
@@ -432,7 +436,8 @@ fn a_track_is_looked_after_until_a_final_verdict_stands() {
         (vec![due(event_with("M", 2), 62)], after(100), Reset(at(62))),
         (vec![arrival("overdue 2")], after(100), Keep),
         (vec![delivery("x", "somebody", 1, 100)], after(100), Keep),
-        // A doubtful verdict is confirmed, if somebody can be asked. His answer is not doubted again.
+        // A doubtful verdict is confirmed, if somebody can be asked. His answer is not doubted
+        // again.
         (vec![event_with("A", 1), event_with("R", 2)], after(100), Clear),
         (vec![event_with("A", 1), event_with("R", 2)], asked, Reset(at(500))),
         (vec![event_with("A", 1), event_with("R", 2), arrival("fetched R 3")], asked, Clear),
