@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use providers::REGISTRATIONS;
 use serde_json::{Map, Value, json};
 use tokio::{process::Command, sync::OnceCell};
 
@@ -50,7 +51,9 @@ pub async fn everything_on() -> &'static Value {
     let make = async || {
         let (all, with_secrets) = (providers::names().join(","), providers::with_secrets());
         let of_providers = [("AlarmOnSilenceOf", all.as_str()), ("Providers", with_secrets.as_str())];
-        let template = expanded(&[EVERYTHING_ON, &of_providers].concat()).await;
+        let urls = REGISTRATIONS.iter().filter_map(|registration| registration.settings.url_parameter);
+        let urls: Vec<(&str, &str)> = urls.map(|parameter| (parameter, "https://provider.example.com")).collect();
+        let template = expanded(&[EVERYTHING_ON, &of_providers, &urls].concat()).await;
         let stack = Stack { template: &template };
         for name in object(&template["Conditions"]).keys() {
             assert!(stack.condition(name).unwrap(), "the condition {name} is false with {EVERYTHING_ON:?}");
@@ -64,16 +67,12 @@ const EVERYTHING_ON: &[(&str, &str)] = &[
     ("AlarmEmail", "alarms@example.com"),
     ("CertificateArn", "arn:aws:acm:eu-central-1:000000000000:certificate/example"),
     ("DomainName", "callbacks.example.com"),
-    ("IdentomatApiUrl", "https://identomat.example.com"),
-    ("JumioRetrievalUrl", "https://jumio.example.com"),
     ("ReconcilerSecurityGroups", "sg-00000000000000000"),
     ("ReconcilerSubnets", "subnet-00000000000000000"),
     ("ReservedConcurrency", "100"),
-    ("SignicatApiUrl", "https://signicat.example.com"),
     ("SilentHours", "168"),
     ("SpilledMinutes", "1440"),
     ("Tracing", "Active"),
-    ("VerifyvaspEnclaveUrl", "http://enclave.example.com"),
 ];
 
 /// An intrinsic function or a reference that this module has no value for.
