@@ -215,6 +215,7 @@ pub(crate) fn remains(item: Item, at: Timestamp) -> anyhow::Result<Item> {
         "occurred_at",
         "received_at",
         "due_at",
+        "has_verdict_elsewhere",
         "drained_at",
         "replaces",
         "proofs",

@@ -7,7 +7,8 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use model::{Credential, Outcome, Timestamp};
+use futures_util::FutureExt as _;
+use model::{Credential, Outcome, Request, SecretPair, SigningScheme, Timestamp, signed_body};
 use providers::registration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -408,7 +409,7 @@ impl Sample {
     ///
     /// # Errors
     /// If the sample cannot be changed.
-    pub fn authenticated_by(mut self, secret: &str, _now: Timestamp) -> anyhow::Result<Self> {
+    pub fn authenticated_by(mut self, secret: &str, now: Timestamp) -> anyhow::Result<Self> {
         let function = registration(&self.function).with_context(|| format!("no function {}", self.function))?;
         match function.settings.credential {
             Credential::Presented(_) => {
@@ -418,9 +419,48 @@ impl Sample {
                 }
                 Ok(self)
             }
+            // A sample that is refused stays one, and a signature that fits stays in the form that it has.
+            Credential::Signed(scheme) if self.expect.status == 200 && !self.is_signed(scheme, secret, now)? => {
+                let body = self.body_bytes()?;
+                for (name, value) in scheme.sign(secret, &self.name().replace('/', "-"), &body, now)? {
+                    self.set_header(name, &value)?;
+                }
+                Ok(self)
+            }
             // The code in the body is what was announced.
-            Credential::Announced(_) => Ok(self),
+            Credential::Signed(_) | Credential::Announced(_) => Ok(self),
         }
+    }
+
+    /// Whether it has a signature that fits this secret at this time.
+    fn is_signed(&self, scheme: &SigningScheme, secret: &str, now: Timestamp) -> anyhow::Result<bool> {
+        let request = Request::new(self.body_bytes()?);
+        let request =
+            self.event.headers.iter().fold(request, |request, (name, value)| request.with_header(name, value));
+        let secrets = SecretPair::new(secret, None)?;
+        // Nothing is looked up, so there is nothing to wait for.
+        Ok(signed_body(&request, scheme, &secrets, now).now_or_never().is_some_and(|verified| verified.is_ok()))
+    }
+
+    /// The body's bytes as they are sent.
+    fn body_bytes(&self) -> anyhow::Result<Vec<u8>> {
+        let body = self.event.body.as_deref().unwrap_or_default();
+        if !self.event.is_base64_encoded {
+            return Ok(body.as_bytes().to_vec());
+        }
+        BASE64.decode(body).with_context(|| format!("the body of {} is not base64", self.name()))
+    }
+
+    /// Sets a header, in place of those of this name in any case.
+    fn set_header(&mut self, name: &str, value: &str) -> anyhow::Result<()> {
+        let mut file: serde_json::Map<String, Value> = serde_json::from_str(&self.text)?;
+        let headers = file.entry("headers").or_insert_with(|| Value::Object(serde_json::Map::new()));
+        let headers = headers.as_object_mut().context("the headers of a sample are an object")?;
+        headers.retain(|known, _| !known.eq_ignore_ascii_case(name));
+        headers.insert(name.to_owned(), value.into());
+        self.text = Value::from(file).to_string();
+        self.event = serde_json::from_str(&self.text)?;
+        Ok(())
     }
 
     /// Replaces a text without anything that JSON would escape, wherever it is.
@@ -549,7 +589,9 @@ impl Sample {
     fn request(&self, stack: &Stack, secrets: &Secrets) -> anyhow::Result<HttpRequest> {
         let local = local_secret(&self.function);
         let real = secrets.get(&self.function).unwrap_or(&local);
-        let Self { event, .. } = self.clone().authenticated_by(real, now())?;
+        let sample = self.clone().authenticated_by(real, now())?;
+        let body = sample.body_bytes()?;
+        let Self { event, .. } = sample;
 
         let mut url = stack.url(&self.function)?;
         for (name, value) in &event.path_parameters {
@@ -561,12 +603,6 @@ impl Sample {
         let mut headers: BTreeMap<String, String> =
             headers.filter(|(name, _)| !["host", "content-length"].contains(&name.as_str())).collect();
         headers.extend(stack.host_header.iter().map(|host| ("host".to_owned(), host.clone())));
-        let body = event.body.unwrap_or_default();
-        let body = if event.is_base64_encoded {
-            BASE64.decode(body).with_context(|| format!("the body of {} is not base64", self.name()))?
-        } else {
-            body.into_bytes()
-        };
         Ok(HttpRequest { method: event.request_context.http.method, url, headers, body })
     }
 }

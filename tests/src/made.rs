@@ -4,7 +4,10 @@
 use std::{collections::BTreeMap, fmt::Write as _, path::Path};
 
 use cli::local_secret;
-use model::{Credential, Kind, Outcome, Place, Unrecognized};
+use model::{
+    Credential, Kind, Outcome, Place, Unrecognized,
+    signature::{Algorithm, Hmac, Part, Place as At},
+};
 use providers::{REGISTRATIONS, Registration};
 use serde_json::json;
 
@@ -30,7 +33,10 @@ pub fn files() -> BTreeMap<&'static str, String> {
         ("examples/rust/src/inbox.rs", vec![("verdicts", verdicts("    ", ","))]),
         ("examples/typescript/consumer.ts", vec![("verdicts", verdicts("  ", ","))]),
         ("tests/schemathesis/schemathesis.toml", vec![("credentials", schemathesis_config())]),
-        ("tests/schemathesis/credentials.py", vec![("credentials", schemathesis_bodies())]),
+        (
+            "tests/schemathesis/credentials.py",
+            vec![("credentials", schemathesis_bodies()), ("signatures", schemathesis_signatures())],
+        ),
         ("README.md", vec![("providers", readme())]),
         ("docs/providers/README.md", vec![("pages", index())]),
     ] {
@@ -309,6 +315,8 @@ fn schemathesis_config() -> String {
                 format!("headers = {{ {name} = {} }}", quoted(&format!("{before}{secret}")))
             }
             Credential::Presented(Place::Path) => format!("parameters = {{ \"path.secret\" = {} }}", quoted(&secret)),
+            // credentials.py puts the signature in its place.
+            Credential::Signed(scheme) => format!("headers = {{ {} = \"to be signed\" }}", scheme.header),
             // See credentials.py.
             Credential::Presented(Place::Field(_)) | Credential::Announced(_) => continue,
         };
@@ -324,6 +332,27 @@ fn schemathesis_bodies() -> String {
         if let Credential::Presented(Place::Field(name)) = settings.credential {
             writeln!(text, "    \"{function}\": {{\"{name}\": \"{}\"}},", local_secret(function)).unwrap();
         }
+    }
+    text
+}
+
+/// How Schemathesis signs bodies: by the header, the secret, what is signed before the body, and the other headers.
+fn schemathesis_signatures() -> String {
+    let mut text = String::new();
+    for Registration { function, settings, .. } in REGISTRATIONS {
+        let Credential::Signed(scheme) = settings.credential else { continue };
+        let form = match scheme.before_body {
+            [] => "alone",
+            [Part::Timestamp { at: At::Field("t"), .. }, Part::Text(".")] => "with_time",
+            other => panic!("credentials.py cannot sign {other:?} for {function} yet"),
+        };
+        let named = match scheme.algorithm {
+            Algorithm::Fixed(Hmac::Sha256) => String::new(),
+            Algorithm::Named { header, allowed: [(name, Hmac::Sha256), ..] } => format!("\"{header}\": \"{name}\""),
+            other => panic!("credentials.py cannot sign for {function} with {other:?} yet"),
+        };
+        let (header, secret) = (scheme.header, local_secret(function));
+        writeln!(text, "    \"{header}\": (\"{secret}\", {form}, {{{named}}}),").unwrap();
     }
     text
 }

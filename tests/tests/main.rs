@@ -6,7 +6,6 @@ mod courses;
 mod documents;
 mod drills;
 mod erase;
-mod faults;
 mod fetchers;
 mod fetching;
 mod forgeries;

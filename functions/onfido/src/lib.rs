@@ -24,7 +24,6 @@ mod payload;
 
 use std::time::Duration;
 
-use jiff::SignedDuration;
 use kinds::{Check, Notice, WorkflowRun};
 use model::{
     AuthError, Identity, Outcome, Parsed, Provider, ProviderName, Request, SecretSource, SigningScheme, Subject,
@@ -160,7 +159,7 @@ fn check_event(subject: Subject, action: String, object: &Affected, applicant_id
     let parsed = Parsed::new(&kinds::CHECK, subject, identity, outcome, &details).because(reason);
     let parsed = Parsed { occurred_at: occurred_at(object), ..parsed };
     // The verdict is there, only not in the event.
-    if is_complete { parsed.due_after(SignedDuration::ZERO) } else { parsed }
+    if is_complete { parsed.with_verdict_elsewhere() } else { parsed }
 }
 
 /// What a check came to, as Onfido's API says it.

@@ -25,8 +25,8 @@ use std::time::Duration;
 
 use kinds::InquiryStatus;
 use model::{
-    AuthError, Identity, Outcome, Parsed, Provider, ProviderName, Request, SecretSource, SigningScheme, Subject,
-    Timestamp, Unrecognized, Verified, is_plain_reference,
+    AuthError, Credential, Identity, Outcome, Parsed, Provider, ProviderName, Request, SecretSource, Settings,
+    SigningScheme, Subject, Timestamp, Unrecognized, Verified, is_plain_reference,
     signature::{Algorithm, Encoding, Hmac, Layout, Part, Place, SecretForm, TOLERANCE},
     signed_body,
     wire::{self, Object},
@@ -43,6 +43,31 @@ pub const SCHEME: SigningScheme = SigningScheme {
     encoding: Encoding::Hex,
     secret: SecretForm::Text,
 };
+
+/// Settings that the template, the contract, the command line and the tests read.
+pub const SETTINGS: Settings = Settings {
+    title: "Persona",
+    description: "Receives Persona's webhooks about inquiries",
+    credential: Credential::Signed(&SCHEME),
+    authenticated_by: "a signature of time and body in `Persona-Signature`",
+    secret: "The secret of the webhook in Persona's Dashboard (it begins with wbhsec_)",
+    memory_mb: 256,
+    // Persona waits 5 s. A slower invocation can still store the webhook.
+    timeout: Duration::from_secs(10),
+    is_default: false,
+    verification: "An inquiry that was begun at Persona",
+    tracks: kinds::TRACKS,
+    references: &[],
+    url_parameter: None,
+};
+
+/// The provider with one secret.
+pub type Receiver<S> = Persona<S>;
+
+/// Returns the provider that signs with one of these secrets.
+pub fn receiver<S: SecretSource>(secret: S) -> Receiver<S> {
+    Persona::new(secret)
+}
 
 /// Persona, with the secret of the webhook in its Dashboard.
 pub struct Persona<S> {

@@ -25,8 +25,8 @@ use std::time::Duration;
 
 use kinds::{ApplicantStatus, Test};
 use model::{
-    AuthError, Identity, Outcome, Parsed, Provider, ProviderName, Request, SecretSource, SigningScheme, Subject,
-    Timestamp, Unrecognized, Verified, is_plain_reference,
+    AuthError, Credential, Identity, Outcome, Parsed, Provider, ProviderName, Request, SecretSource, Settings,
+    SigningScheme, Subject, Timestamp, Unrecognized, Verified, is_plain_reference,
     signature::{Algorithm, Encoding, Hmac, Layout, SecretForm},
     signed_body,
     wire::{self, Object},
@@ -46,6 +46,30 @@ pub const SCHEME: SigningScheme = SigningScheme {
     encoding: Encoding::Hex,
     secret: SecretForm::Text,
 };
+
+/// Settings that the template, the contract, the command line and the tests read.
+pub const SETTINGS: Settings = Settings {
+    title: "Sumsub",
+    description: "Receives Sumsub's user verification webhooks",
+    credential: Credential::Signed(&SCHEME),
+    authenticated_by: "a signature of the body in `X-Payload-Digest`",
+    secret: "The secret key of the webhook in Sumsub's Webhook manager",
+    memory_mb: 256,
+    timeout: Duration::from_secs(10),
+    is_default: false,
+    verification: "An applicant who was created at Sumsub",
+    tracks: kinds::TRACKS,
+    references: &[],
+    url_parameter: None,
+};
+
+/// The provider with one secret.
+pub type Receiver<S> = Sumsub<S>;
+
+/// Returns the provider that signs with one of these secrets.
+pub fn receiver<S: SecretSource>(secret: S) -> Receiver<S> {
+    Sumsub::new(secret)
+}
 
 /// Sumsub, with the secret of the webhook in its Webhook manager.
 pub struct Sumsub<S> {

@@ -45,7 +45,8 @@ impl Origin {
 pub struct DueRule {
     /// How long after a verdict that is not final. None: never.
     pub after: Option<SignedDuration>,
-    /// Whether the provider can be asked. Then a doubtful verdict is confirmed.
+    /// Whether the provider can be asked. Then a doubtful verdict is confirmed, and one that a callback
+    /// does not contain is fetched.
     pub can_be_asked: bool,
 }
 
@@ -94,6 +95,8 @@ impl Course {
             } else {
                 DueChange::Keep
             }
+        } else if event.has_verdict_elsewhere && rule.can_be_asked {
+            DueChange::Reset(event.received_at)
         } else if let Some(due_at) = event.due_at {
             DueChange::Reset(due_at)
         } else if event.outcome == Outcome::None && event.origin().is_provider() && event.unrecognized.is_none() {

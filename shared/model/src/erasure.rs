@@ -78,6 +78,7 @@ impl StoredEvent {
             occurred_at: self.occurred_at,
             received_at: self.received_at,
             due_at: self.due_at,
+            has_verdict_elsewhere: self.has_verdict_elsewhere,
             drained_at: self.drained_at,
             replaces: self.replaces,
             traceparent: self.traceparent,

@@ -239,6 +239,8 @@ pub struct Parsed {
     pub proofs: Vec<Proof>,
     /// When a verdict that is not final is due, if the provider's usual time does not fit.
     pub due_after: Option<SignedDuration>,
+    /// Whether the provider has a verdict that its callback does not contain.
+    pub has_verdict_elsewhere: bool,
 }
 
 impl Parsed {
@@ -268,6 +270,7 @@ impl Parsed {
             recipient: None,
             proofs: Vec::new(),
             due_after: None,
+            has_verdict_elsewhere: false,
         }
     }
 
@@ -275,6 +278,13 @@ impl Parsed {
     #[must_use]
     pub fn due_after(self, time: SignedDuration) -> Self {
         Self { due_after: Some(time), ..self }
+    }
+
+    /// The same, with a verdict that only the provider has. If the provider can be asked, it is
+    /// asked at once. If not, the verdict is due as usual.
+    #[must_use]
+    pub fn with_verdict_elsewhere(self) -> Self {
+        Self { has_verdict_elsewhere: true, ..self }
     }
 
     /// The same, final or not.
@@ -409,6 +419,7 @@ pub struct Event {
     pub(crate) evidence: Details,
     pub(crate) perishable: bool,
     pub(crate) due_at: Option<Timestamp>,
+    pub(crate) has_verdict_elsewhere: bool,
     pub(crate) traceparent: Option<String>,
 }
 
@@ -456,6 +467,7 @@ impl Event {
             evidence: verified.evidence().clone(),
             perishable,
             due_at: parsed.due_after.and_then(|time| received_at.checked_add(time).ok()),
+            has_verdict_elsewhere: parsed.has_verdict_elsewhere,
             traceparent: None,
         }
     }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::Track;
+use crate::{SigningScheme, Track};
 
 /// The settings of one function that receives callbacks.
 #[derive(Debug, Clone, Copy)]
@@ -35,11 +35,13 @@ pub struct Settings {
     pub url_parameter: Option<&'static str>,
 }
 
-/// What makes a callback authentic. A provider that signs its callbacks will be a third sort.
+/// What makes a callback authentic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Credential {
     /// The secret itself, in this place.
     Presented(Place),
+    /// A signature of the body, made with the secret.
+    Signed(&'static SigningScheme),
     /// A code that was announced before. It is in this field of the body, a JSON object.
     Announced(&'static str),
 }
@@ -50,7 +52,7 @@ impl Credential {
     pub const fn field(self) -> Option<&'static str> {
         match self {
             Self::Presented(Place::Field(name)) | Self::Announced(name) => Some(name),
-            Self::Presented(_) => None,
+            Self::Presented(_) | Self::Signed(_) => None,
         }
     }
 }

@@ -57,6 +57,9 @@ pub struct StoredEvent {
     /// time.
     #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "milliseconds_if_any")]
     pub due_at: Option<Timestamp>,
+    /// Whether the provider has a verdict that its callback does not contain (BOOL); absent if not.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub has_verdict_elsewhere: bool,
     /// When the drain moved it from the spill queue into the table (S, as `received_at`); absent if
     /// it was not spilled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -177,6 +180,7 @@ impl StoredEvent {
             occurred_at: event.occurred_at,
             received_at: event.received_at,
             due_at: event.due_at,
+            has_verdict_elsewhere: event.has_verdict_elsewhere,
             drained_at: None,
             replaces: None,
             traceparent: event.traceparent.clone(),
@@ -264,6 +268,7 @@ impl StoredEvent {
             occurred_at: None,
             received_at: at,
             due_at: None,
+            has_verdict_elsewhere: false,
             drained_at: None,
             replaces: None,
             traceparent: None,

@@ -6,7 +6,9 @@
 
 use std::time::Duration;
 
-pub use {identomat, jumio, signicat, verifyvasp, wallet_issuance, wallet_verification};
+pub use {
+    identomat, jumio, onfido, persona, signicat, sumsub, veriff, verifyvasp, wallet_issuance, wallet_verification,
+};
 
 use model::{Credential, MemoryExpectations, Place, Provider, SecretPair, Settings, Track};
 
@@ -17,7 +19,7 @@ use model::{Credential, MemoryExpectations, Place, Provider, SecretPair, Setting
 #[macro_export]
 macro_rules! each {
     ($expand:ident) => {
-        $expand! { identomat jumio signicat verifyvasp }
+        $expand! { identomat jumio onfido persona signicat sumsub veriff verifyvasp }
     };
 }
 
@@ -29,7 +31,9 @@ macro_rules! each_fetcher {
         $expand! {
             identomat: IdentomatFetcher,
             jumio: JumioFetcher,
+            onfido: OnfidoFetcher,
             signicat: SignicatFetcher,
+            veriff: VeriffFetcher,
             verifyvasp: VerifyVaspFetcher,
         }
     };

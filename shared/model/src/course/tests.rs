@@ -417,6 +417,7 @@ fn a_track_is_looked_after_until_a_final_verdict_stands() {
     let after = |seconds| crate::DueRule { after: Some(SignedDuration::from_secs(seconds)), can_be_asked: false };
     let asked = crate::DueRule { can_be_asked: true, ..after(100) };
     let due = |event: StoredEvent, second| StoredEvent { due_at: Some(at(second)), ..event };
+    let elsewhere = |event: StoredEvent| StoredEvent { has_verdict_elsewhere: true, ..event };
     let unrecognized = |event: StoredEvent| StoredEvent { unrecognized: Some("unknown_status".to_owned()), ..event };
     for (arrivals, rule, expected) in [
         (vec![event_with("P", 1)], after(100), Set(at(101))),
@@ -435,6 +436,11 @@ fn a_track_is_looked_after_until_a_final_verdict_stands() {
         (vec![event_with("A", 2), due(arrival("announced 3"), 50)], after(100), Clear),
         (vec![due(event_with("M", 2), 62)], after(100), Reset(at(62))),
         (vec![arrival("overdue 2")], after(100), Keep),
+        // A verdict that only the provider has is fetched at once, if it can be.
+        (vec![elsewhere(event_with("P", 2))], asked, Reset(at(2))),
+        (vec![event_with("P", 1), elsewhere(event_with("P", 2))], asked, Reset(at(2))),
+        (vec![elsewhere(event_with("P", 2))], after(100), Set(at(102))),
+        (vec![elsewhere(event_with("P", 2)), event_with("A", 3)], asked, Clear),
         (vec![delivery("x", "somebody", 1, 100)], after(100), Keep),
         // A doubtful verdict is confirmed, if somebody can be asked. His answer is not doubted
         // again.
