@@ -10,7 +10,7 @@ use aws_credential_types::{
 };
 use aws_sdk_cloudformation::error::{ProvideErrorMetadata, SdkError};
 use jiff::SignedDuration;
-use model::Retention;
+use model::{Retention, Retrieval};
 use providers::REGISTRATIONS;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -309,8 +309,8 @@ impl Resources {
 
     /// The providers that are asked for verdicts, with commas between them.
     fn fetched(&self) -> String {
-        let is_set = |parameter: &str| self.parameter(parameter).is_ok_and(|url| !url.is_empty());
-        let asked = REGISTRATIONS.iter().filter(|registration| registration.settings.url_parameter.is_some_and(is_set));
+        let is_set = |retrieval: Retrieval| self.parameter(retrieval.parameter).is_ok_and(|url| !url.is_empty());
+        let asked = REGISTRATIONS.iter().filter(|registration| registration.settings.retrieval.is_some_and(is_set));
         asked.map(|registration| registration.provider).collect::<Vec<_>>().join(",")
     }
 

@@ -1,11 +1,12 @@
 //! The parts of files that are made from the registrations of the providers, and from what their crates say of themselves.
-//! Each part stands between two comments: `made from the registrations: <name>` and `up to here`.
+//! Each part stands between two comments: `made from the registrations: <name>` and `up to here`. Either has a line of its
+//! own, or stands at the end of the line before the part and of its last line: template.yaml has few lines to spare.
 
 use std::{collections::BTreeMap, fmt::Write as _, path::Path};
 
 use cli::local_secret;
 use model::{
-    Credential, Kind, Outcome, Place, Unrecognized,
+    Credential, Kind, Outcome, Place, Retrieval, Unrecognized,
     signature::{Algorithm, Hmac, Part, Place as At},
 };
 use providers::{REGISTRATIONS, Registration};
@@ -58,7 +59,11 @@ fn with_parts(file: &str, text: &str, parts: &[(&str, String)]) -> String {
         let (_, part) = part.unwrap_or_else(|| panic!("{file}: nothing is made by the name of {name}"));
         left.retain(|other| *other != name);
         let end = lines.find(|line| line.contains(END)).unwrap_or_else(|| panic!("{file}: {name} has no end"));
-        writeln!(made, "{part}{end}").unwrap();
+        if end.trim_start().starts_with(['#', '/', '<']) {
+            writeln!(made, "{part}{end}").unwrap();
+        } else {
+            writeln!(made, "{} # {END}", part.trim_end()).unwrap();
+        }
     }
     assert!(
         left.is_empty(),
@@ -96,11 +101,62 @@ fn template() -> Vec<(&'static str, String)> {
         )
         .unwrap();
     }
-    vec![
+    let mut parts = retrieval();
+    parts.extend([
         ("Providers", format!("    Default: {}\n    AllowedPattern: ^(({with_secret}),?)+$\n", by_default.join(","))),
         ("DueAfter", format!("    Default: {}\n", due.join(","))),
         ("AlarmOnSilenceOf", format!("    AllowedPattern: ^((none|{}),?)+$\n", all.join("|"))),
         ("ProviderSettings", settings),
+    ]);
+    parts
+}
+
+/// What the template has because providers can be asked for verdicts. No loop can make it: parameters have none.
+fn retrieval() -> Vec<(&'static str, String)> {
+    let [mut parameters, mut conditions, mut variables, mut statements, mut secrets, mut outputs] =
+        [const { String::new() }; 6];
+    let mut fetched = Vec::new();
+    for Registration { provider, settings, .. } in with_secrets() {
+        let Some(Retrieval { parameter, example, credentials }) = settings.retrieval else { continue };
+        let title = settings.title;
+        let id = format!("{}{}", provider[..1].to_uppercase(), &provider[1..]);
+        let what = format!("Where {title} is asked for verdicts that do not come, such as {example}. Empty for never.");
+        let (pattern, needs) = match credentials {
+            Some(_) => (r"^(https://.+|http://(127\.0\.0\.1|localhost)[:/].+)?$", ""),
+            None => ("^(https?://.+)?$", " It needs ReconcilerSubnets."),
+        };
+        let (pattern, what) = (quoted(pattern), quoted(&format!("{what}{needs}")));
+        parameters += &format!(
+            "  {parameter}: {{ Type: String, Default: \"\", AllowedPattern: {pattern}, Description: {what} }}\n"
+        );
+        conditions += &format!("  Fetches{id}: !Not [!Equals [!Ref {parameter}, \"\"]]\n");
+        fetched.push(format!("!If [Fetches{id}, {provider}, \"\"]"));
+        let upper = provider.to_uppercase();
+        variables += &format!("          {upper}_URL: !Ref {parameter}\n");
+        let Some(credentials) = credentials else { continue };
+        let secret = format!("{id}RetrievalSecret");
+        let if_fetched = |value: &str| format!("!If [Fetches{id}, {value}, !Ref AWS::NoValue]");
+        variables += &format!("          {upper}_SECRET: {}\n", if_fetched(&format!("!GetAtt {secret}.Id")));
+        let statement =
+            format!("{{ Effect: Allow, Action: secretsmanager:GetSecretValue, Resource: !GetAtt {secret}.Id }}");
+        statements += &format!("            - {}\n", if_fetched(&statement));
+        let what = quoted(&format!("{credentials} with which {title} is asked for verdicts"));
+        let properties = format!("{{ KmsKeyId: !GetAtt Key.Arn, Description: {what} }}");
+        secrets += &format!(
+            "  {secret}: {{ Type: AWS::SecretsManager::Secret, Condition: Fetches{id}, Properties: {properties} }}\n"
+        );
+        outputs += &format!(
+            "  {provider}RetrievalSecret: {{ Condition: Fetches{id}, Description: The credentials for asking {title}, Value: !GetAtt {secret}.Id }}\n"
+        );
+    }
+    vec![
+        ("retrieval parameters", parameters),
+        ("retrieval conditions", conditions),
+        ("fetched", format!("          FETCHED: !Join [\",\", [{}]]\n", fetched.join(", "))),
+        ("retrieval variables", variables),
+        ("retrieval statements", statements),
+        ("retrieval secrets", secrets),
+        ("retrieval outputs", outputs),
     ]
 }
 
@@ -399,6 +455,14 @@ mod tests {
             "a\n  # made from the registrations: x\n  new\n  # up to here\nb\n<!-- made from the registrations: y -->\nrow\n<!-- up to here -->\n"
         );
         assert_eq!(with_parts("file", &made, &[("x", "  new\n".to_owned()), ("y", "row\n".to_owned())]), made);
+    }
+
+    #[test]
+    fn the_comments_may_stand_at_the_ends_of_lines() {
+        let text = "a: # made from the registrations: x\n  old\n  old # up to here\nb\n";
+        let made = with_parts("file", text, &[("x", "  new\n".to_owned())]);
+        assert_eq!(made, "a: # made from the registrations: x\n  new # up to here\nb\n");
+        assert_eq!(with_parts("file", &made, &[("x", "  new\n".to_owned())]), made);
     }
 
     #[test]

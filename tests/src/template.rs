@@ -51,8 +51,9 @@ pub async fn everything_on() -> &'static Value {
     let make = async || {
         let (all, with_secrets) = (providers::names().join(","), providers::with_secrets());
         let of_providers = [("AlarmOnSilenceOf", all.as_str()), ("Providers", with_secrets.as_str())];
-        let urls = REGISTRATIONS.iter().filter_map(|registration| registration.settings.url_parameter);
-        let urls: Vec<(&str, &str)> = urls.map(|parameter| (parameter, "https://provider.example.com")).collect();
+        let urls = REGISTRATIONS.iter().filter_map(|registration| registration.settings.retrieval);
+        let urls: Vec<(&str, &str)> =
+            urls.map(|retrieval| (retrieval.parameter, "https://provider.example.com")).collect();
         let template = expanded(&[EVERYTHING_ON, &of_providers, &urls].concat()).await;
         let stack = Stack { template: &template };
         for name in object(&template["Conditions"]).keys() {

@@ -103,11 +103,11 @@ pub(crate) fn all(root: &Path, binaries: &Path) -> anyhow::Result<Vec<Subject>> 
     for name in providers::FUNCTIONS {
         let (_, fresh, refused, unrecognized) = SAMPLES.into_iter().find(|listed| listed.0 == name).unwrap_or_default();
         let find = |file: &str, is_like: &dyn Fn(&Expect) -> bool| {
-            let of_function = samples.iter().filter(|sample| sample.function == name);
+            let mut of_function = samples.iter().filter(|sample| sample.function == name);
             let full = format!("{name}/{file}");
             let is_it =
                 |sample: &&Sample| if file.is_empty() { is_like(&sample.expect) } else { sample.name() == full };
-            of_function.cloned().find(|sample| is_it(&sample)).with_context(|| format!("there is no sample {full}"))
+            of_function.find(is_it).cloned().with_context(|| format!("there is no sample {full}"))
         };
         let is_approved =
             |expect: &Expect| expect.event.as_ref().is_some_and(|event| event.outcome == model::Outcome::Approved);

@@ -15,8 +15,8 @@ use std::time::Duration;
 
 use kinds::{By, Delivery, SessionChange, VideoCall};
 use model::{
-    AuthError, Credential, Identity, Kind, Outcome, Parsed, Place, Provider, ProviderName, Request, SecretSource,
-    Settings, Subject, Timestamp, Unrecognized, Verified, secret_in_body, wire,
+    AuthError, Credential, Identity, Kind, Outcome, Parsed, Place, Provider, ProviderName, Request, Retrieval,
+    SecretSource, Settings, Subject, Timestamp, Unrecognized, Verified, secret_in_body, wire,
 };
 use payload::{Callback, CallbackType};
 
@@ -45,7 +45,11 @@ pub const SETTINGS: Settings = Settings {
     verification: "A session that was begun at Identomat",
     tracks: kinds::TRACKS,
     references: &[],
-    url_parameter: Some("IdentomatApiUrl"),
+    retrieval: Some(Retrieval {
+        parameter: "IdentomatApiUrl",
+        example: "https://widget.identomat.com",
+        credentials: Some("The company_key"),
+    }),
 };
 
 /// The provider with one secret.

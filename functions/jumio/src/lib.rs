@@ -11,8 +11,8 @@ pub mod payload;
 use std::{borrow::Cow, net::IpAddr, time::Duration};
 
 use model::{
-    AuthError, Credential, Identity, Networks, Outcome, Parsed, Place, Provider, ProviderName, Request, SecretSource,
-    Settings, Subject, Timestamp, Unrecognized, Verified, source_address,
+    AuthError, Credential, Identity, Networks, Outcome, Parsed, Place, Provider, ProviderName, Request, Retrieval,
+    SecretSource, Settings, Subject, Timestamp, Unrecognized, Verified, source_address,
     wire::{self, Members},
 };
 use payload::{
@@ -84,7 +84,11 @@ pub const SETTINGS: Settings = Settings {
     verification: "A scan, an authentication or a document that was begun at Jumio",
     tracks: kinds::TRACKS,
     references: &[],
-    url_parameter: Some("JumioRetrievalUrl"),
+    retrieval: Some(Retrieval {
+        parameter: "JumioRetrievalUrl",
+        example: "https://netverify.com, https://lon.netverify.com or https://core-sgp.jumio.com, by data center",
+        credentials: Some("The token, the secret and the company"),
+    }),
 };
 
 /// The provider with one secret.

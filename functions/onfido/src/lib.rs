@@ -26,8 +26,8 @@ use std::time::Duration;
 
 use kinds::{Check, Notice, WorkflowRun};
 use model::{
-    AuthError, Identity, Outcome, Parsed, Provider, ProviderName, Request, SecretSource, SigningScheme, Subject,
-    Timestamp, Unrecognized, Verified, is_plain_reference,
+    AuthError, Credential, Identity, Outcome, Parsed, Provider, ProviderName, Request, SecretSource, Settings,
+    SigningScheme, Subject, Timestamp, Unrecognized, Verified, is_plain_reference,
     signature::{Algorithm, Encoding, Hmac, Layout, SecretForm},
     signed_body,
     wire::{self, Object},
@@ -54,6 +54,30 @@ impl<S: SecretSource> Onfido<S> {
     pub fn new(secrets: S) -> Self {
         Self { secrets }
     }
+}
+
+/// What is said of this function elsewhere.
+pub const SETTINGS: Settings = Settings {
+    title: "Onfido",
+    description: "Receives Onfido's webhooks",
+    credential: Credential::Signed(&SCHEME),
+    authenticated_by: "a signature of the body, in `X-SHA2-Signature`",
+    secret: "The token with which Onfido signs its webhooks",
+    memory_mb: 256,
+    timeout: Duration::from_secs(10),
+    is_default: false,
+    verification: "A workflow run or a check that was begun at Onfido",
+    tracks: kinds::TRACKS,
+    references: &[],
+    url_parameter: Some("OnfidoApiUrl"),
+};
+
+/// The provider with one secret.
+pub type Receiver<S> = Onfido<S>;
+
+/// The provider that signs with one of these secrets.
+pub fn receiver<S: SecretSource>(secret: S) -> Receiver<S> {
+    Onfido::new(secret)
 }
 
 impl<S: SecretSource> Provider for Onfido<S> {

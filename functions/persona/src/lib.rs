@@ -58,7 +58,7 @@ pub const SETTINGS: Settings = Settings {
     verification: "An inquiry that was begun at Persona",
     tracks: kinds::TRACKS,
     references: &[],
-    url_parameter: None,
+    retrieval: None,
 };
 
 /// The provider with one secret.

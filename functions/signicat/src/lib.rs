@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use kinds::ProcessStatus;
 use model::{
-    AuthError, Credential, Identity, Outcome, Parsed, Place, Provider, ProviderName, Reference, Request, SecretSource,
-    Settings, Subject, Timestamp, Unrecognized, Verified, shared_secret, wire,
+    AuthError, Credential, Identity, Outcome, Parsed, Place, Provider, ProviderName, Reference, Request, Retrieval,
+    SecretSource, Settings, Subject, Timestamp, Unrecognized, Verified, shared_secret, wire,
 };
 
 /// Signicat Assure, with the value that was given to it as `authorizationHeader`.
@@ -44,7 +44,11 @@ pub const SETTINGS: Settings = Settings {
         option: "dossier",
         description: "The dossier that the process is in. Without it, Signicat can only be asked after its first notification",
     }],
-    url_parameter: Some("SignicatApiUrl"),
+    retrieval: Some(Retrieval {
+        parameter: "SignicatApiUrl",
+        example: "https://api.signicat.com",
+        credentials: Some("The client_id and the client_secret"),
+    }),
 };
 
 /// The provider with one secret.

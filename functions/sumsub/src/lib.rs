@@ -60,7 +60,7 @@ pub const SETTINGS: Settings = Settings {
     verification: "An applicant who was created at Sumsub",
     tracks: kinds::TRACKS,
     references: &[],
-    url_parameter: None,
+    retrieval: None,
 };
 
 /// The provider with one secret.

@@ -27,8 +27,8 @@ use std::time::Duration;
 
 use kinds::{Decision, SessionEvent};
 use model::{
-    AuthError, Identity, Outcome, Parsed, Provider, ProviderName, Request, SecretSource, SigningScheme, Subject,
-    Timestamp, Unrecognized, Verified, is_plain_reference,
+    AuthError, Credential, Identity, Outcome, Parsed, Provider, ProviderName, Request, SecretSource, Settings,
+    SigningScheme, Subject, Timestamp, Unrecognized, Verified, is_plain_reference,
     signature::{Algorithm, Encoding, Hmac, Layout, SecretForm},
     signed_body,
     wire::{self, Object},
@@ -55,6 +55,30 @@ impl<S: SecretSource> Veriff<S> {
     pub fn new(secrets: S) -> Self {
         Self { secrets }
     }
+}
+
+/// What is said of this function elsewhere.
+pub const SETTINGS: Settings = Settings {
+    title: "Veriff",
+    description: "Receives Veriff's webhooks",
+    credential: Credential::Signed(&SCHEME),
+    authenticated_by: "a signature of the body, in `X-HMAC-SIGNATURE`",
+    secret: "The shared secret key with which Veriff signs its webhooks",
+    memory_mb: 256,
+    timeout: Duration::from_secs(10),
+    is_default: false,
+    verification: "A session that was begun at Veriff",
+    tracks: kinds::TRACKS,
+    references: &[],
+    url_parameter: Some("VeriffApiUrl"),
+};
+
+/// The provider with one secret.
+pub type Receiver<S> = Veriff<S>;
+
+/// The provider that signs with one of these secrets.
+pub fn receiver<S: SecretSource>(secret: S) -> Receiver<S> {
+    Veriff::new(secret)
 }
 
 impl<S: SecretSource> Provider for Veriff<S> {

@@ -12,7 +12,7 @@ use std::{borrow::Cow, time::Duration};
 
 use kinds::{OwnerVerification, Verification};
 use model::{
-    AuthError, Credential, Identity, Kind, Outcome, Parsed, Place, Provider, ProviderName, Refusal, Request,
+    AuthError, Credential, Identity, Kind, Outcome, Parsed, Place, Provider, ProviderName, Refusal, Request, Retrieval,
     SecretSource, Settings, Subject, Timestamp, Unrecognized, Verified, shared_secret, wire,
 };
 use payload::{Alert, Data, RiskAssessment};
@@ -56,7 +56,11 @@ pub const SETTINGS: Settings = Settings {
     verification: "A verification that was begun at the VerifyVASP enclave",
     tracks: kinds::TRACKS,
     references: &[],
-    url_parameter: Some("VerifyvaspEnclaveUrl"),
+    retrieval: Some(Retrieval {
+        parameter: "VerifyvaspEnclaveUrl",
+        example: "http://enclave.internal.example.com:3000",
+        credentials: None,
+    }),
 };
 
 /// The provider with one secret.

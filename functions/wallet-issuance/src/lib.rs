@@ -43,7 +43,7 @@ pub const SETTINGS: Settings = Settings {
     verification: "",
     tracks: &[],
     references: &[],
-    url_parameter: None,
+    retrieval: None,
 };
 
 impl<E: Expectations> Provider for WalletIssuance<E> {

@@ -55,7 +55,7 @@ pub const SETTINGS: Settings = Settings {
     verification: "",
     tracks: &[],
     references: &[],
-    url_parameter: None,
+    retrieval: None,
 };
 
 impl<E: Expectations, L: LookUp<Value = Arc<KeySet>>> Provider for WalletVerification<E, L> {

@@ -53,7 +53,7 @@ pub use proof::{Claim, Proof, Proofs};
 pub use provider::{Provider, ProviderName};
 pub use request::{Header, Request};
 pub use secret::{InvalidSecret, SecretPair, SecretSource, Unavailable};
-pub use settings::{Credential, Place, Reference, Settings};
+pub use settings::{Credential, Place, Reference, Retrieval, Settings};
 pub use signature::SigningScheme;
 pub use store::{EventStore, Events, Inserted, MemoryCourses, MemoryExpectations, MemoryStore, StoreError};
 pub use stored::{Part, Retention, StoredEvent};

@@ -31,8 +31,20 @@ pub struct Settings {
     pub tracks: &'static [Track],
     /// The details of an announcement that the provider is asked by, beside the subject.
     pub references: &'static [Reference],
-    /// The template's parameter that says where the provider is asked for verdicts, if it can be asked.
-    pub url_parameter: Option<&'static str>,
+    /// How the stack is told where the provider is asked for verdicts, if it can be asked.
+    pub retrieval: Option<Retrieval>,
+}
+
+/// How the stack is told where and by what a provider is asked for verdicts.
+#[derive(Debug, Clone, Copy)]
+pub struct Retrieval {
+    /// The template's parameter that has the provider's base address.
+    pub parameter: &'static str,
+    /// What it is, such as `https://api.example.com`.
+    pub example: &'static str,
+    /// What the secret for asking holds. None for a provider in the company's own network, which needs no credentials: see
+    /// [`WITHOUT_CREDENTIALS`](crate::Fetcher::WITHOUT_CREDENTIALS).
+    pub credentials: Option<&'static str>,
 }
 
 /// What makes a callback authentic.

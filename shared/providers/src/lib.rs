@@ -193,12 +193,18 @@ mod tests {
     fn a_provider_that_can_be_asked_has_a_parameter_for_its_address() {
         macro_rules! names {
             ($($name:ident: $fetcher:ident,)*) => {
-                [$((stringify!($name), <$name::fetch::$fetcher as model::Fetcher>::Provider::NAME.as_str())),*]
+                [$({
+                    type Fetcher = $name::fetch::$fetcher;
+                    let retrieval = $name::SETTINGS.retrieval.unwrap();
+                    let needs_none = <Fetcher as model::Fetcher>::WITHOUT_CREDENTIALS.is_some();
+                    assert_eq!(retrieval.credentials.is_none(), needs_none, "credentials of {}", stringify!($name));
+                    (stringify!($name), <Fetcher as model::Fetcher>::Provider::NAME.as_str())
+                }),*]
             };
         }
         let names = each_fetcher!(names);
         assert!(names.iter().all(|(name, of_fetcher)| name == of_fetcher), "{names:?}");
-        let with_parameters = REGISTRATIONS.iter().filter(|registration| registration.settings.url_parameter.is_some());
+        let with_parameters = REGISTRATIONS.iter().filter(|registration| registration.settings.retrieval.is_some());
         assert!(with_parameters.map(|registration| registration.provider).eq(names.map(|(name, _)| name)));
     }
 
