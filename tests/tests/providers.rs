@@ -33,6 +33,8 @@ fn assert_same<T: Ord + Debug>(said: &BTreeSet<T>, so: &BTreeSet<T>, where_: &st
 }
 
 const STATUS_TABLE: [&str; 5] = ["sample", "with", "kind", "outcome", "reasons"];
+/// What an answer of a provider becomes. It can have an outcome that no callback has.
+const FETCHED_TABLE: [&str; 4] = ["answer", "kind", "outcome", "reasons"];
 const DETAILS_TABLE: [&str; 3] = ["detail", "kinds", "what it is"];
 const FACTS_TABLE: [&str; 2] = ["", ""];
 const TOKEN_TABLE: [&str; 2] = ["reason", "the token"];
@@ -323,6 +325,17 @@ fn every_kind_is_in_a_page_with_every_outcome_that_it_has() {
     for_each_row(async |row| {
         in_pages.insert((row.expected.kind, row.expected.outcome));
     });
+    for (name, functions) in &*PAGES {
+        let of_page = functions.iter().map(|function| registration(function).unwrap());
+        let asked: Vec<&str> =
+            of_page.filter(|one| one.settings.retrieval.is_some()).map(|one| one.provider).collect();
+        for row in rows(&page(name), &FETCHED_TABLE) {
+            let (kind, outcome) = (span(row[1]), span(row[2]));
+            let (provider, _) = kind.split_once('.').unwrap();
+            assert!(asked.contains(&provider), "{name}: {row:?}");
+            in_pages.insert((kind.to_owned(), outcome.to_owned()));
+        }
+    }
     // That a verdict is overdue is no callback.
     let is_callback = |name: &String| !name.ends_with(".overdue");
     let declared = MESSAGE_KINDS

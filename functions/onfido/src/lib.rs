@@ -26,8 +26,8 @@ use std::time::Duration;
 
 use kinds::{Check, Notice, WorkflowRun};
 use model::{
-    AuthError, Credential, Identity, Outcome, Parsed, Provider, ProviderName, Request, SecretSource, Settings,
-    SigningScheme, Subject, Timestamp, Unrecognized, Verified, is_plain_reference,
+    AuthError, Credential, Identity, Outcome, Parsed, Provider, ProviderName, Request, Retrieval, SecretSource,
+    Settings, SigningScheme, Subject, Timestamp, Unrecognized, Verified, is_plain_reference,
     signature::{Algorithm, Encoding, Hmac, Layout, SecretForm},
     signed_body,
     wire::{self, Object},
@@ -69,7 +69,11 @@ pub const SETTINGS: Settings = Settings {
     verification: "A workflow run or a check that was begun at Onfido",
     tracks: kinds::TRACKS,
     references: &[],
-    url_parameter: Some("OnfidoApiUrl"),
+    retrieval: Some(Retrieval {
+        parameter: "OnfidoApiUrl",
+        example: "https://api.eu.onfido.com/v3.6",
+        credentials: Some("The api_token"),
+    }),
 };
 
 /// The provider with one secret.

@@ -27,8 +27,8 @@ use std::time::Duration;
 
 use kinds::{Decision, SessionEvent};
 use model::{
-    AuthError, Credential, Identity, Outcome, Parsed, Provider, ProviderName, Request, SecretSource, Settings,
-    SigningScheme, Subject, Timestamp, Unrecognized, Verified, is_plain_reference,
+    AuthError, Credential, Identity, Outcome, Parsed, Provider, ProviderName, Request, Retrieval, SecretSource,
+    Settings, SigningScheme, Subject, Timestamp, Unrecognized, Verified, is_plain_reference,
     signature::{Algorithm, Encoding, Hmac, Layout, SecretForm},
     signed_body,
     wire::{self, Object},
@@ -70,7 +70,11 @@ pub const SETTINGS: Settings = Settings {
     verification: "A session that was begun at Veriff",
     tracks: kinds::TRACKS,
     references: &[],
-    url_parameter: Some("VeriffApiUrl"),
+    retrieval: Some(Retrieval {
+        parameter: "VeriffApiUrl",
+        example: "https://stationapi.veriff.com",
+        credentials: Some("The api_key and the shared_secret_key"),
+    }),
 };
 
 /// The provider with one secret.
