@@ -199,7 +199,7 @@ pub(crate) async fn without_what_is_erased(
 /// What stays of an event's item when its verification is erased. See [`StoredEvent::erased`].
 pub(crate) fn remains(item: Item, at: Timestamp) -> anyhow::Result<Item> {
     // Of an item that this version cannot read, what it knows to be no payload.
-    const KEPT: [&str; 21] = [
+    const KEPT: [&str; 22] = [
         "pk",
         "sk",
         "provider",

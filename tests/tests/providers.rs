@@ -327,8 +327,7 @@ fn every_kind_is_in_a_page_with_every_outcome_that_it_has() {
     });
     for (name, functions) in &*PAGES {
         let of_page = functions.iter().map(|function| registration(function).unwrap());
-        let asked: Vec<&str> =
-            of_page.filter(|one| one.settings.retrieval.is_some()).map(|one| one.provider).collect();
+        let asked: Vec<&str> = of_page.filter(|one| one.settings.retrieval.is_some()).map(|one| one.provider).collect();
         for row in rows(&page(name), &FETCHED_TABLE) {
             let (kind, outcome) = (span(row[1]), span(row[2]));
             let (provider, _) = kind.split_once('.').unwrap();

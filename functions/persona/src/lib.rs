@@ -49,10 +49,10 @@ pub const SETTINGS: Settings = Settings {
     title: "Persona",
     description: "Receives Persona's webhooks about inquiries",
     credential: Credential::Signed(&SCHEME),
-    authenticated_by: "a signature of time and body in `Persona-Signature`",
+    authenticated_by: "a signature of time and body, in `Persona-Signature`",
     secret: "The secret of the webhook in Persona's Dashboard (it begins with wbhsec_)",
     memory_mb: 256,
-    // Persona waits 5 s. A slower invocation can still store the webhook.
+    // Persona waits 5 s. An invocation that starts slowly can still store the webhook after that.
     timeout: Duration::from_secs(10),
     is_default: false,
     verification: "An inquiry that was begun at Persona",

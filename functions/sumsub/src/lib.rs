@@ -52,7 +52,7 @@ pub const SETTINGS: Settings = Settings {
     title: "Sumsub",
     description: "Receives Sumsub's user verification webhooks",
     credential: Credential::Signed(&SCHEME),
-    authenticated_by: "a signature of the body in `X-Payload-Digest`",
+    authenticated_by: "a signature of the body, in `X-Payload-Digest`",
     secret: "The secret key of the webhook in Sumsub's Webhook manager",
     memory_mb: 256,
     timeout: Duration::from_secs(10),
