@@ -30,6 +30,10 @@ def with_time(secret, body):
 # The header of the signature: the secret, how it is made, and the headers beside it.
 SIGNATURES = {
     # made from the registrations: signatures
+    "x-sha2-signature": ("local-onfido-secret", alone, {}),
+    "persona-signature": ("local-persona-secret", with_time, {}),
+    "x-payload-digest": ("local-sumsub-secret", alone, {"x-payload-digest-alg": "HMAC_SHA256_HEX"}),
+    "x-hmac-signature": ("local-veriff-secret", alone, {}),
     # up to here
 }
 

@@ -125,7 +125,11 @@ fn every_outcome_of_every_kind_has_a_sample_and_no_sample_has_another() {
         kind.outcomes.iter().map(|outcome| (name.clone(), (*outcome).to_owned(), kind.is_delivery))
     });
     let declared: BTreeSet<_> = declared.collect();
-    let (missing, unknown) = (declared.difference(&of_samples), of_samples.difference(&declared));
+    // Some verdicts are only in what a provider answers when it is asked.
+    let fetched = crate::providers::fetched_outcomes();
+    let is_fetched = |(kind, outcome, _): &&(String, String, bool)| fetched.contains(&(kind.clone(), outcome.clone()));
+    let missing = declared.difference(&of_samples).filter(|one| !is_fetched(one));
+    let unknown = of_samples.difference(&declared);
     let (missing, unknown): (Vec<_>, Vec<_>) = (missing.collect(), unknown.collect());
     assert!(missing.is_empty(), "no sample in events/ is of this kind, outcome and queue: {missing:?}");
     assert!(unknown.is_empty(), "samples in events/ have an outcome that kinds.rs does not declare: {unknown:?}");
