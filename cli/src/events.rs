@@ -11,6 +11,7 @@ use aws_sdk_dynamodb::{
     operation::get_item::GetItemError,
     types::{AttributeValue, KeysAndAttributes},
 };
+use futures_util::future::try_join_all;
 use jiff::{SignedDuration, civil::Date, tz::TimeZone};
 use model::{StoreError, StoredEvent, Timestamp};
 use runtime::DynamoStore;
@@ -41,6 +42,20 @@ pub struct Key {
     #[serde(rename = "sk")]
     pub(crate) id: String,
     pub(crate) received_at: Timestamp,
+}
+
+impl Key {
+    /// Where it is among the others.
+    pub(crate) fn place(&self) -> Place {
+        Place { received_at: self.received_at, id: self.id.clone() }
+    }
+}
+
+/// A place in the order in which events were received.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) received_at: Timestamp,
+    pub(crate) id: String,
 }
 
 /// The result of looking an event up.
@@ -75,7 +90,12 @@ fn reserved_names() -> HashMap<String, String> {
 impl Events {
     /// The events of this stack.
     pub async fn of(stack: &Stack) -> Self {
-        let connections = stack.connect().await;
+        Self::with(stack, &stack.connect().await)
+    }
+
+    /// The events of this stack, over connections that are there already.
+    pub(crate) fn with(stack: &Stack, connections: &Connections) -> Self {
+        let connections = connections.clone();
         let table = stack.events_table.clone();
         let store = DynamoStore::new(connections.dynamodb.clone(), table.clone(), stack.retention());
         Self { connections, table, store, skipped: Mutex::default() }
@@ -182,12 +202,75 @@ impl Events {
         Ok(keys)
     }
 
+    /// At least so many keys of events received from `since` on and before this place, the newest first, if there are so
+    /// many. Reads no more than a page of each shard of the days that it needs, however many events a day has.
+    ///
+    /// # Errors
+    /// If the table cannot be read.
+    pub(crate) async fn keys_before(&self, since: Timestamp, before: &Place, limit: usize) -> anyhow::Result<Vec<Key>> {
+        let mut keys: Vec<Key> = Vec::new();
+        let date = |time: Timestamp| time.to_zoned(TimeZone::UTC).date();
+        let (first, mut day) = (date(since), date(before.received_at));
+        while day >= first && keys.len() < limit && since <= before.received_at {
+            let wanted = limit - keys.len();
+            let shards = (0..StoredEvent::SHARDS_PER_DAY).map(|shard| self.shard(day, shard, since, before, wanted));
+            let mut of_day = try_join_all(shards).await?.concat();
+            of_day.sort_by(|one, other| (other.received_at, &other.id).cmp(&(one.received_at, &one.id)));
+            of_day.truncate(wanted);
+            keys.extend(of_day);
+            let Ok(earlier) = day.yesterday() else { break };
+            day = earlier;
+        }
+        Ok(keys)
+    }
+
+    /// The newest keys of one shard of a day, at least so many if there are so many.
+    async fn shard(
+        &self,
+        day: Date,
+        shard: u8,
+        since: Timestamp,
+        before: &Place,
+        limit: usize,
+    ) -> anyhow::Result<Vec<Key>> {
+        let text = |time: Timestamp| AttributeValue::S(format!("{time:.3}"));
+        let query = self.connections.dynamodb.query().table_name(&self.table).index_name("by-day");
+        let mut items = query
+            .key_condition_expression("#day = :day AND received_at BETWEEN :since AND :before")
+            .expression_attribute_names("#day", "day")
+            .expression_attribute_values(":day", AttributeValue::S(format!("{day}#{shard}")))
+            .expression_attribute_values(":since", text(since))
+            .expression_attribute_values(":before", text(before.received_at))
+            .scan_index_forward(false)
+            .limit(i32::try_from(limit).unwrap_or(i32::MAX))
+            .into_paginator()
+            .items()
+            .send();
+        let mut keys: Vec<Key> = Vec::new();
+        while let Some(item) = items.next().await {
+            let Some(key) = self.read::<Key>(item.context("failed to read the index by day")?) else { continue };
+            if (key.received_at, &key.id) >= (before.received_at, &before.id) {
+                continue;
+            }
+            // The index has no order within a millisecond, so the last one is read to its end.
+            if keys.len() >= limit && keys.last().is_some_and(|last| last.received_at != key.received_at) {
+                break;
+            }
+            keys.push(key);
+        }
+        Ok(keys)
+    }
+
     /// Up to [`PAGE`] events by their keys, without their bodies, in this order. One that was deleted meanwhile is left out.
     pub(crate) async fn get(&self, keys: &[Key]) -> anyhow::Result<Vec<StoredEvent>> {
         let key = |key: &Key| {
             let text = |text: &str| AttributeValue::S(text.to_owned());
             Item::from([("pk".to_owned(), text(&key.pk)), ("sk".to_owned(), text(&key.id))])
         };
+        // DynamoDB refuses to look for nothing.
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
         let request = KeysAndAttributes::builder()
             .set_keys(Some(keys.iter().map(key).collect()))
             .projection_expression(WITHOUT_BODY)

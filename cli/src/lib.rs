@@ -19,8 +19,10 @@ mod rows;
 mod selection;
 mod step;
 mod terminal;
+mod watch;
 mod why;
 
+pub mod console;
 pub mod demo;
 pub mod doctor;
 pub mod erase;
@@ -78,6 +80,7 @@ enum Command {
     Send(send::Send),
     Tail(tail::Tail),
     Logs(logs::Logs),
+    Console(console::Console),
     List(list::List),
     Show(list::Show),
     Replay(replay::Replay),
@@ -123,6 +126,7 @@ impl Cli {
             Command::Send(command) => command.run().await,
             Command::Tail(command) => command.run().await,
             Command::Logs(command) => command.run().await,
+            Command::Console(command) => command.run().await,
             Command::List(command) => command.run().await,
             Command::Show(command) => command.run().await,
             Command::Replay(command) => command.run().await,

@@ -60,7 +60,7 @@ pub struct Redrive {
 
 /// What could not be dealt with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum DeadLetters {
+pub(crate) enum DeadLetters {
     /// Verdicts that a consumer received five times and never deleted: back to the queue of the verdicts.
     Verdicts,
     /// Passwords and links that a sender received five times and never deleted: back to the queue of deliveries, unless they have expired.
@@ -73,7 +73,7 @@ enum DeadLetters {
 
 /// What was done with a message.
 #[derive(Debug, PartialEq, Eq)]
-enum Done {
+pub(crate) enum Done {
     /// It was accepted where it goes.
     Sent,
     /// All events that a record stands for were found, and published.
@@ -84,7 +84,7 @@ enum Done {
 
 /// How many events of a record were found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Found {
+pub(crate) struct Found {
     /// How many were found, can be read, and are published.
     events: usize,
     /// How many were found and cannot be read.
@@ -132,7 +132,7 @@ impl std::fmt::Display for Found {
 }
 
 impl DeadLetters {
-    fn url(self, stack: &Stack) -> &str {
+    pub(crate) fn url(self, stack: &Stack) -> &str {
         match self {
             Self::Verdicts => &stack.verification_dead_letters_url,
             Self::Deliveries => &stack.delivery_dead_letters_url,
@@ -141,7 +141,7 @@ impl DeadLetters {
         }
     }
 
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Verdicts => "verdicts",
             Self::Deliveries => "deliveries",
@@ -235,14 +235,14 @@ impl Redrive {
 }
 
 /// One queue to be dealt with.
-struct Work<'a> {
-    stack: &'a Stack,
-    connections: &'a Connections,
-    queue: DeadLetters,
-    json: bool,
-    forget: bool,
+pub(crate) struct Work<'a> {
+    pub(crate) stack: &'a Stack,
+    pub(crate) connections: &'a Connections,
+    pub(crate) queue: DeadLetters,
+    pub(crate) json: bool,
+    pub(crate) forget: bool,
     /// The only message that is wanted, if it is not all.
-    only: Option<&'a str>,
+    pub(crate) only: Option<&'a str>,
 }
 
 impl Work<'_> {
@@ -255,42 +255,69 @@ impl Work<'_> {
     /// Shows what is in the queue, and leaves it there. Returns how many messages that is. Of a FIFO queue, only the first messages of a
     /// verification can be seen.
     async fn look(&self, interrupt: &Interrupt) -> anyhow::Result<usize> {
+        let count = self.count().await?;
+        if !self.json {
+            terminal::print(&format!("{}: about {count}", self.queue.name()));
+        }
+        let seen = self.seen(interrupt).await?;
+        for message in &seen {
+            self.print(message, None)?;
+        }
+        Ok(seen.len())
+    }
+
+    /// About how many messages are in the queue.
+    async fn count(&self) -> anyhow::Result<String> {
         let url = self.queue.url(self.stack);
         let attributes = self.connections.sqs.get_queue_attributes().queue_url(url);
         let attributes = attributes.attribute_names(QueueAttributeName::ApproximateNumberOfMessages).send().await;
         let attributes = attributes.with_context(|| format!("failed to look at {url}"))?.attributes.unwrap_or_default();
-        let count = attributes.get(&QueueAttributeName::ApproximateNumberOfMessages).map_or("?", String::as_str);
-        if !self.json {
-            terminal::print(&format!("{}: about {count}", self.queue.name()));
-        }
-        let mut held = Held::new(self.connections, url);
+        let count = attributes.get(&QueueAttributeName::ApproximateNumberOfMessages);
+        Ok(count.map_or_else(|| "?".to_owned(), String::clone))
+    }
+
+    /// The messages in the queue that are wanted, which stay there.
+    pub(crate) async fn seen(&self, interrupt: &Interrupt) -> anyhow::Result<Vec<SqsMessage>> {
+        let mut held = Held::new(self.connections, self.queue.url(self.stack));
         let seen = held.receive_all(interrupt).await;
         // Given back first: printing may end this command, if nobody reads on.
         let released = held.release().await;
-        let seen = seen?;
+        let mut seen = seen?;
         released?;
-        let mut shown = 0;
-        for message in seen.iter().filter(|message| self.is_wanted(message)) {
-            self.print(message, None)?;
-            shown += 1;
-        }
-        Ok(shown)
+        seen.retain(|message| self.is_wanted(message));
+        Ok(seen)
     }
 
     /// Sends what is in the queue where it was meant to go. Returns how many messages were sent, and how many stay.
     async fn redrive(&self, interrupt: &Interrupt) -> anyhow::Result<(usize, usize)> {
-        let mut held = Held::new(self.connections, self.queue.url(self.stack));
-        let redriven = self.redrive_from(&mut held, interrupt).await;
-        let released = held.release().await;
-        let (sent, stay) = redriven?;
-        released?;
+        let print = |message: &SqsMessage, done: &anyhow::Result<Done>| self.print(message, Some(done));
+        let (sent, stay) = self.redrive_all(interrupt, print).await?;
         if !self.json {
             terminal::print(&format!("{}: {sent} sent, {stay} stay", self.queue.name()));
         }
         Ok((sent, stay))
     }
 
-    async fn redrive_from(&self, held: &mut Held, interrupt: &Interrupt) -> anyhow::Result<(usize, usize)> {
+    /// The same, and tells what was done with each message.
+    pub(crate) async fn redrive_all(
+        &self,
+        interrupt: &Interrupt,
+        tell: impl FnMut(&SqsMessage, &anyhow::Result<Done>) -> anyhow::Result<()> + Send,
+    ) -> anyhow::Result<(usize, usize)> {
+        let mut held = Held::new(self.connections, self.queue.url(self.stack));
+        let redriven = self.redrive_from(&mut held, interrupt, tell).await;
+        let released = held.release().await;
+        let redriven = redriven?;
+        released?;
+        Ok(redriven)
+    }
+
+    async fn redrive_from(
+        &self,
+        held: &mut Held,
+        interrupt: &Interrupt,
+        mut tell: impl FnMut(&SqsMessage, &anyhow::Result<Done>) -> anyhow::Result<()> + Send,
+    ) -> anyhow::Result<(usize, usize)> {
         let (mut sent, mut stay) = (0, 0);
         while !interrupt.came() {
             let messages = held.receive().await?;
@@ -305,7 +332,7 @@ impl Work<'_> {
                 } else {
                     stay += 1;
                 }
-                self.print(&message, Some(&done))?;
+                tell(&message, &done)?;
             }
         }
         Ok((sent, stay))
@@ -451,7 +478,7 @@ impl Work<'_> {
         }
     }
 
-    fn json(&self, message: &SqsMessage, done: Option<&anyhow::Result<Done>>) -> Value {
+    pub(crate) fn json(&self, message: &SqsMessage, done: Option<&anyhow::Result<Done>>) -> Value {
         let body = message.body().unwrap_or_default();
         let (what, sent_at) = (self.queue.describe(body), sent_at(message));
         let mut line = json!({

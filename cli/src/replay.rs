@@ -7,7 +7,7 @@ use clap::Args;
 use indicatif::ProgressBar;
 use model::{MessageDetail, StoredEvent};
 use publisher::Publisher;
-use runtime::{DynamoCourses, InternalQueue, Record, SqsQueue, due_rules};
+use runtime::{DynamoCourses, DynamoErasures, InternalQueue, Record, SqsQueue, due_rules};
 use serde_json::json;
 
 use crate::{
@@ -54,10 +54,9 @@ impl Replay {
         let stack = self.target.resolve().await?;
         let events = Events::of(&stack).await;
         let keys = self.selection.keys(&events, None).await?;
-        let replay = now().strftime("%Y%m%dT%H%M%S%3fZ").to_string();
+        let replay = replay_name();
         let connections = stack.connect().await;
-        let publisher = publisher(&stack, &connections, Some(&replay))?;
-        let erasures = erasures(&stack, &connections);
+        let resending = Resending::of(&stack, &connections, &replay)?;
         let interrupt = Interrupt::listen();
         let progress = if self.dry_run { ProgressBar::hidden() } else { progress("sent", keys.len()) };
 
@@ -68,15 +67,14 @@ impl Replay {
             if interrupt.came() {
                 break;
             }
-            let mut selected = without_what_is_erased(&erasures, events.get(page).await?).await?;
-            selected.retain(|event| self.selection.selects(event) && self.may_be_sent(event));
+            let selected = resending.select(&events, page, &self.selection, self.deliveries).await?;
             if self.dry_run {
                 count += selected.len();
                 for event in &selected {
                     print(event, None, self.json)?;
                 }
             } else {
-                match resend(&publisher, &events, selected).await? {
+                match resending.send(&events, selected).await? {
                     Some(sent) => count += sent,
                     None => break,
                 }
@@ -106,10 +104,46 @@ impl Replay {
             None => ExitCode::SUCCESS,
         })
     }
+}
 
-    fn may_be_sent(&self, event: &StoredEvent) -> bool {
-        !event.is_delivery() || (self.deliveries && !event.is_erased() && event.expires_at > now().as_second())
+/// One replay: what it sends again.
+pub(crate) struct Resending {
+    publisher: StackPublisher,
+    erasures: DynamoErasures,
+}
+
+impl Resending {
+    /// The replay of this name, of events of this stack.
+    pub(crate) fn of(stack: &Stack, connections: &Connections, replay: &str) -> anyhow::Result<Self> {
+        let publisher = publisher(stack, connections, Some(replay))?;
+        Ok(Self { publisher, erasures: erasures(stack, connections) })
     }
+
+    /// What it would send of a page of keys.
+    pub(crate) async fn select(
+        &self,
+        events: &Events,
+        page: &[Key],
+        selection: &Selection,
+        deliveries: bool,
+    ) -> anyhow::Result<Vec<StoredEvent>> {
+        let may_be_sent = |event: &StoredEvent| {
+            !event.is_delivery() || (deliveries && !event.is_erased() && event.expires_at > now().as_second())
+        };
+        let mut selected = without_what_is_erased(&self.erasures, events.get(page).await?).await?;
+        selected.retain(|event| selection.selects(event) && may_be_sent(event));
+        Ok(selected)
+    }
+
+    /// Sends what was selected. Returns how many messages were sent, if all of them were.
+    pub(crate) async fn send(&self, events: &Events, selected: Vec<StoredEvent>) -> anyhow::Result<Option<usize>> {
+        resend(&self.publisher, events, selected).await
+    }
+}
+
+/// A name for a replay that begins now.
+pub(crate) fn replay_name() -> String {
+    now().strftime("%Y%m%dT%H%M%S%3fZ").to_string()
 }
 
 /// The publisher of this stack, as its function runs it; for a replay, in the replay's name.

@@ -59,37 +59,12 @@ impl Reprocess {
                 let Some(then) = event.unrecognized.clone().filter(|_| self.selection.selects(&event)) else {
                     continue;
                 };
-                if event.is_erased() {
-                    not_understood += 1;
-                    let reason = "its payload was erased".to_owned();
-                    progress.suspend(|| self.print(&event, &then, &Now::NotUnderstood { reason }))?;
-                    continue;
+                let Some(now) = read_again(&events, &event, stack.retention(), self.dry_run).await? else { continue };
+                match now {
+                    Now::Understood { .. } => understood += 1,
+                    Now::NotUnderstood { .. } => not_understood += 1,
+                    Now::Failed { .. } => failed += 1,
                 }
-                let whole = match events.whole(&event.subject, &event.id).await? {
-                    Whole::Found(whole) => whole,
-                    // It has expired meanwhile, or standard error says why.
-                    Whole::Missing | Whole::Skipped => continue,
-                };
-                let now = match reread(&whole, stack.retention()) {
-                    Err(reason) => {
-                        not_understood += 1;
-                        Now::NotUnderstood { reason }
-                    }
-                    Ok(event) => {
-                        let kept =
-                            if self.dry_run { Ok(None) } else { events.store.put_event(event.clone()).await.map(Some) };
-                        match kept.context("failed to put an event into the table") {
-                            Ok(inserted) => {
-                                understood += 1;
-                                Now::Understood { event: Box::new(event), inserted }
-                            }
-                            Err(error) => {
-                                failed += 1;
-                                Now::Failed { error: format!("{error:#}") }
-                            }
-                        }
-                    }
-                };
                 progress.suspend(|| self.print(&event, &then, &now))?;
             }
         }
@@ -113,8 +88,35 @@ impl Reprocess {
     }
 }
 
+/// Reads an event that was not understood again and, unless it is a dry run, puts what it is now into the table. None if
+/// the event has expired meanwhile, or was skipped.
+pub(crate) async fn read_again(
+    events: &Events,
+    event: &StoredEvent,
+    retention: Retention,
+    dry_run: bool,
+) -> anyhow::Result<Option<Now>> {
+    if event.is_erased() {
+        return Ok(Some(Now::NotUnderstood { reason: "its payload was erased".to_owned() }));
+    }
+    let whole = match events.whole(&event.subject, &event.id).await? {
+        Whole::Found(whole) => whole,
+        // Standard error says why.
+        Whole::Missing | Whole::Skipped => return Ok(None),
+    };
+    let event = match reread(&whole, retention) {
+        Ok(event) => event,
+        Err(reason) => return Ok(Some(Now::NotUnderstood { reason })),
+    };
+    let kept = if dry_run { Ok(None) } else { events.store.put_event(event.clone()).await.map(Some) };
+    Ok(Some(match kept.context("failed to put an event into the table") {
+        Ok(inserted) => Now::Understood { event: Box::new(event), inserted },
+        Err(error) => Now::Failed { error: format!("{error:#}") },
+    }))
+}
+
 /// What an event that was not understood is now.
-enum Now {
+pub(crate) enum Now {
     Understood {
         event: Box<StoredEvent>,
         /// Nothing in a dry run.
@@ -129,7 +131,7 @@ enum Now {
 }
 
 impl Now {
-    fn line(&self, event: &StoredEvent, then: &str) -> String {
+    pub(crate) fn line(&self, event: &StoredEvent, then: &str) -> String {
         let what = match self {
             Self::Understood { event, inserted } => {
                 let inserted =

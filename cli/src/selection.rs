@@ -12,26 +12,26 @@ use crate::{
 };
 
 /// Which events a command is about: all to which everything that is given applies.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub(crate) struct Selection {
     /// From when on, such as 2026-01-31T12:00:00Z, or how long ago, such as 30m, 2h, 7d or 2w.
     #[arg(long, value_name = "TIME", value_parser = time)]
-    since: Option<Timestamp>,
+    pub(crate) since: Option<Timestamp>,
     /// Until before when [default: now].
     #[arg(long, value_name = "TIME", value_parser = time)]
-    until: Option<Timestamp>,
+    pub(crate) until: Option<Timestamp>,
     /// Only of this verification: the provider's reference. Without --since, whenever they were received.
     #[arg(long)]
-    subject: Option<String>,
+    pub(crate) subject: Option<String>,
     /// Only of this provider, such as jumio. The name of one of its functions means the provider too.
     #[arg(long, value_parser = parsers::provider)]
-    provider: Option<String>,
+    pub(crate) provider: Option<String>,
     /// Only of this kind, such as jumio.netverify-id.
     #[arg(long, value_parser = parsers::kind)]
-    kind: Option<String>,
+    pub(crate) kind: Option<String>,
     /// Only with this outcome, such as approved.
     #[arg(long, value_parser = outcome)]
-    outcome: Option<Outcome>,
+    pub(crate) outcome: Option<Outcome>,
 }
 
 impl Selection {
@@ -68,7 +68,7 @@ impl Selection {
     }
 }
 
-fn outcome(text: &str) -> Result<Outcome, String> {
+pub(crate) fn outcome(text: &str) -> Result<Outcome, String> {
     serde_json::from_value(json!(text))
         .map_err(|_| "an outcome is approved, rejected, review, action_required, pending, failed or none".to_owned())
 }

@@ -111,7 +111,7 @@ fn field(text: &str) -> Result<(String, String), String> {
 
 /// What came of a callback that was acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum CameTo {
+pub(crate) enum CameTo {
     Published,
     Late,
     Repeat,
@@ -128,7 +128,7 @@ impl CameTo {
         }
     }
 
-    fn code(self) -> &'static str {
+    pub(crate) fn code(self) -> &'static str {
         match self {
             Self::Published => "published",
             Self::Late => "late",
@@ -153,25 +153,25 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// What comes of callbacks, by what is in the tables.
-struct Outcomes {
+pub(crate) struct Outcomes {
     events: Events,
     courses: DynamoCourses,
 }
 
 impl Outcomes {
-    async fn of(stack: &Stack, connections: &Connections) -> Self {
+    pub(crate) async fn of(stack: &Stack, connections: &Connections) -> Self {
         let courses = DynamoCourses::new(connections.dynamodb.clone(), stack.verifications_table.clone());
         Self { events: Events::of(stack).await, courses }
     }
 
     /// The ids of the events that are there. None if the table cannot be read: to send takes no right to do so.
-    async fn before(&self, subject: Option<&str>) -> Option<BTreeSet<String>> {
+    pub(crate) async fn before(&self, subject: Option<&str>) -> Option<BTreeSet<String>> {
         let events = self.events.of_subject(subject?).await.ok()?;
         Some(events.into_iter().map(|event| event.id).collect())
     }
 
     /// What came of the event that was not there before.
-    async fn after(&self, subject: &str, before: Option<BTreeSet<String>>) -> Option<CameTo> {
+    pub(crate) async fn after(&self, subject: &str, before: Option<BTreeSet<String>>) -> Option<CameTo> {
         let before = before?;
         let began = Instant::now();
         while began.elapsed() < PATIENCE {

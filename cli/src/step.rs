@@ -54,6 +54,11 @@ impl Interrupt {
         Self(came)
     }
 
+    /// None ever comes: for what is done to its end, and can be repeated if the process ends.
+    pub(crate) fn never() -> Self {
+        Self(Arc::default())
+    }
+
     /// Whether it came.
     pub(crate) fn came(&self) -> bool {
         self.0.load(Ordering::Relaxed)

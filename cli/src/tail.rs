@@ -1,30 +1,24 @@
 //! `callbacks tail`: what is published, as it is published.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    process::ExitCode,
-    time::Duration,
-};
+use std::{process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, bail};
 use aws_sdk_sqs::types::{Message as SqsMessage, MessageSystemAttributeName};
 use clap::Args;
-use jiff::SignedDuration;
 use model::{Details, Message, MessageDetail, Timestamp};
-use runtime::DynamoCourses;
 use serde_json::json;
 use tokio::time::Instant;
 
 use crate::{
     Target,
-    events::{Events, Key, PAGE, Whole},
+    events::Whole,
     held::Held,
     local::{INTERRUPTED, interrupted},
-    rows::{decision_about, with_rows},
     selection::{now, time},
     stack::{Connections, Stack},
     step::Interrupt,
     terminal::{self, Columns, harmless_json, json_line},
+    watch::{OVERLAP, PAUSE, Watch},
 };
 
 /// Show what is published, as it is published, until Ctrl-C.
@@ -60,25 +54,6 @@ pub struct Tail {
     i_know_that_consumers_wait: bool,
 }
 
-/// Where a look begins, before the last one: the index by day follows the table within a second, and clocks differ a
-/// little.
-const OVERLAP: SignedDuration = SignedDuration::from_mins(1);
-
-/// How far back it is looked from time to time, for callbacks that were spilled, and came into the table later.
-const FAR_BACK: SignedDuration = SignedDuration::from_hours(1);
-
-/// How often it is looked so far back.
-const FAR_BACK_EVERY: Duration = Duration::from_secs(60);
-
-/// How long to wait between two looks.
-const PAUSE: Duration = Duration::from_secs(1);
-
-/// How long to wait at most until it is looked again what was decided about an event.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-
-/// How long to wait for a decision about an event at all: Lambda gives it up after half an hour.
-const PATIENCE: Duration = Duration::from_secs(60 * 60);
-
 /// The exit code of a command whose reader has seen enough: 128 and the number of the signal for that.
 const BROKEN_PIPE: u8 = 141;
 
@@ -103,13 +78,13 @@ impl Tail {
 
     /// Shows what is published, by what the tables say.
     async fn watch(&self, stack: &Stack) -> anyhow::Result<()> {
-        let mut course = Published::since(stack, self.since.unwrap_or_else(|| now() - OVERLAP)).await?;
+        let mut published = Published::since(stack, self.since.unwrap_or_else(|| now() - OVERLAP)).await?;
         // Only then is there a payload to be shown.
-        course.detail = if self.json { course.detail } else { MessageDetail::Reference };
+        published.detail = if self.json { published.detail } else { MessageDetail::Reference };
         let mut last_new = Instant::now();
         loop {
-            course.look().await?;
-            while let Some(messages) = course.next().await? {
+            published.watch.look().await?;
+            while let Some(messages) = published.next().await? {
                 for message in messages {
                     last_new = Instant::now();
                     if self.json {
@@ -176,103 +151,30 @@ impl Tail {
     }
 }
 
-/// What is published, found by looking at the tables again and again.
-///
-/// The events table says what was received, and the rows of the verifications table what was published of it. Both are
-/// only read.
+/// What is published, by what the tables say.
 struct Published {
-    events: Events,
-    courses: DynamoCourses,
+    watch: Watch,
     detail: MessageDetail,
-    /// Where the next look begins.
-    from: Timestamp,
-    far_back_at: Instant,
-    /// When each event was received that was found already, by its id: those that a look can find again.
-    found: BTreeMap<String, Timestamp>,
-    /// Those about which nothing is decided yet.
-    open: Vec<Open>,
-}
-
-/// An event about which nothing is decided yet.
-struct Open {
-    key: Key,
-    since: Instant,
-    look_at: Instant,
-    pause: Duration,
 }
 
 impl Published {
     /// What is published of callbacks that were received since then, or that come into the table from now on.
     async fn since(stack: &Stack, since: Timestamp) -> anyhow::Result<Self> {
-        let connections = stack.connect().await;
-        let events = Events::of(stack).await;
-        let mut found = BTreeMap::new();
-        let before = now() - FAR_BACK - OVERLAP;
-        if before < since {
-            let keys = events.keys_received(before, since).await?;
-            found.extend(keys.into_iter().map(|key| (key.id, key.received_at)));
-        }
-        Ok(Self {
-            events,
-            courses: DynamoCourses::new(connections.dynamodb, stack.verifications_table.clone()),
-            detail: stack.message_detail.parse().map_err(anyhow::Error::msg)?,
-            from: since,
-            far_back_at: Instant::now() + FAR_BACK_EVERY,
-            found,
-            open: Vec::new(),
-        })
-    }
-
-    /// Finds what came into the table since the last look.
-    async fn look(&mut self) -> anyhow::Result<()> {
-        let (now, instant) = (now(), Instant::now());
-        let mut from = self.from;
-        if self.far_back_at <= instant {
-            from = from.min(now - FAR_BACK);
-            self.far_back_at = instant + FAR_BACK_EVERY;
-        }
-        for key in self.events.keys_received(from, now + OVERLAP).await? {
-            if self.found.insert(key.id.clone(), key.received_at).is_none() {
-                self.open.push(Open { key, since: instant, look_at: instant, pause: PAUSE });
-            }
-        }
-        self.from = now - OVERLAP;
-        // No look goes back further.
-        self.found.retain(|_, received_at| *received_at > now - FAR_BACK - OVERLAP);
-        Ok(())
+        let detail = stack.message_detail.parse().map_err(anyhow::Error::msg)?;
+        Ok(Self { watch: Watch::since(stack, &stack.connect().await, since).await?, detail })
     }
 
     /// The next messages that were published of what was found, in the order in which they were. None if it is not time yet
     /// to look for more.
     async fn next(&mut self) -> anyhow::Result<Option<Vec<Message>>> {
-        let now = Instant::now();
-        let mut due: Vec<Open> = self.open.extract_if(.., |open| open.look_at <= now).collect();
-        if due.is_empty() {
-            return Ok(None);
-        }
-        self.open.extend(due.split_off(due.len().min(PAGE)));
-        let keys: Vec<Key> = due.iter().map(|open| open.key.clone()).collect();
-        let found = self.events.get(&keys).await?;
-        let mut published = Vec::new();
-        let mut decided = BTreeSet::new();
-        for (event, row) in with_rows(&self.courses, &self.events, found).await? {
-            if let Some(decision) = decision_about(&event, row) {
-                decided.insert(event.id.clone());
-                published.extend(decision.published.map(|published| (event, published)));
-            }
-        }
-        for open in due {
-            let is_settled = decided.contains(&open.key.id) || self.events.is_skipped(&open.key.id);
-            if !is_settled && open.since.elapsed() < PATIENCE {
-                let pause = (open.pause * 2).min(LONGEST_PAUSE);
-                self.open.push(Open { look_at: now + open.pause, pause, ..open });
-            }
-        }
+        let Some(found) = self.watch.next().await? else { return Ok(None) };
+        let published = found.into_iter().filter_map(|(event, decision)| Some((event, decision?.published?)));
+        let mut published: Vec<_> = published.collect();
         published.sort_by_key(|(_, published)| published.sequence);
         let mut messages = Vec::new();
         for (mut event, published) in published {
             if self.detail == MessageDetail::Full && !event.perishable && event.parts.is_none() {
-                match self.events.whole(&event.subject, &event.id).await? {
+                match self.watch.events.whole(&event.subject, &event.id).await? {
                     Whole::Found(whole) => event = *whole,
                     Whole::Missing | Whole::Skipped => continue,
                 }
@@ -284,7 +186,7 @@ impl Published {
 }
 
 /// A message without what is to be delivered, which is nobody's business but the sender's.
-fn without_delivery(mut message: Message) -> Message {
+pub(crate) fn without_delivery(mut message: Message) -> Message {
     if message.expirytime.is_some() {
         message.data.details = Details::new();
     }

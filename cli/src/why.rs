@@ -219,16 +219,13 @@ impl Refused {
         let stack = self.target.resolve().await?;
         let now = now();
         let since = self.since.unwrap_or_else(|| now - SignedDuration::from_hours(2));
-        let evidence = Evidence::of(&stack, &self.provider, since, now).await?;
-        let (verdict, because) = evidence.verdict();
-        let next = evidence.next(verdict, &self.provider, &stack, self.target.stack.as_deref());
-        let report = Report::of(&self.provider, since, &evidence, verdict, because, next);
+        let report = Report::make(&stack, self.target.stack.as_deref(), &self.provider, since, now).await?;
         if self.json {
             terminal::print_json(&report)?
         } else {
             report.print()
         }
-        let is_harmless = matches!(verdict, Verdict::NoRefusals | Verdict::Stranger);
+        let is_harmless = matches!(report.verdict, Verdict::NoRefusals | Verdict::Stranger);
         Ok(if is_harmless { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }
@@ -268,7 +265,7 @@ struct Secret {
 /// What the evidence comes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-enum Verdict {
+pub(crate) enum Verdict {
     NoRefusals,
     Stranger,
     LockedOut,
@@ -276,7 +273,7 @@ enum Verdict {
 }
 
 impl Verdict {
-    fn text(self) -> (&'static str, Style) {
+    pub(crate) fn text(self) -> (&'static str, Style) {
         match self {
             Self::NoRefusals => ("nothing was refused", Style::new().green()),
             Self::Stranger => ("a stranger", Style::new().green()),
@@ -513,9 +510,9 @@ async fn calls(stack: &Stack, provider: &str, since: Timestamp) -> anyhow::Resul
 
 /// What to do next.
 #[derive(Debug, PartialEq, Eq, Serialize)]
-struct Next {
-    what: String,
-    command: String,
+pub(crate) struct Next {
+    pub(crate) what: String,
+    pub(crate) command: String,
 }
 
 impl Next {
@@ -524,39 +521,51 @@ impl Next {
     }
 }
 
-/// What is printed.
+/// Why a provider's callbacks are refused.
 #[derive(Debug, Serialize)]
-struct Report<'a> {
-    provider: &'a str,
-    since: Timestamp,
-    refused: usize,
-    by_reason: BTreeMap<&'a str, usize>,
-    by_address: BTreeMap<&'a str, usize>,
+pub(crate) struct Report {
+    pub(crate) provider: String,
+    pub(crate) since: Timestamp,
+    /// How many authentic callbacks arrived since then.
+    #[serde(skip)]
+    pub(crate) received: usize,
+    pub(crate) refused: usize,
+    pub(crate) by_reason: BTreeMap<String, usize>,
+    pub(crate) by_address: BTreeMap<String, usize>,
     first_refused_at: Option<Timestamp>,
-    last_refused_at: Option<Timestamp>,
-    last_authentic_at: Option<Timestamp>,
+    pub(crate) last_refused_at: Option<Timestamp>,
+    pub(crate) last_authentic_at: Option<Timestamp>,
     /// None if the provider has no secret.
-    secret_changed_at: Option<Timestamp>,
-    verdict: Verdict,
-    because: String,
-    next: Next,
+    pub(crate) secret_changed_at: Option<Timestamp>,
+    pub(crate) verdict: Verdict,
+    pub(crate) because: String,
+    pub(crate) next: Next,
 }
 
-impl<'a> Report<'a> {
-    fn of(
-        provider: &'a str,
+impl Report {
+    /// Looks into the logs since then, and at the secret. The stack's name is for the commands that it advises.
+    ///
+    /// # Errors
+    /// If either cannot be read.
+    pub(crate) async fn make(
+        stack: &Stack,
+        name: Option<&str>,
+        provider: &str,
         since: Timestamp,
-        evidence: &'a Evidence,
-        verdict: Verdict,
-        because: String,
-        next: Next,
-    ) -> Self {
-        Self {
-            provider,
+        now: Timestamp,
+    ) -> anyhow::Result<Self> {
+        let evidence = Evidence::of(stack, provider, since, now).await?;
+        let (verdict, because) = evidence.verdict();
+        let next = evidence.next(verdict, provider, stack, name);
+        let owned =
+            |counts: BTreeMap<&str, usize>| counts.into_iter().map(|(word, count)| (word.to_owned(), count)).collect();
+        Ok(Self {
+            provider: provider.to_owned(),
             since,
+            received: evidence.authentic.iter().filter(|time| **time >= since).count(),
             refused: evidence.refused.len(),
-            by_reason: evidence.by_reason(),
-            by_address: evidence.by_address(),
+            by_reason: owned(evidence.by_reason()),
+            by_address: owned(evidence.by_address()),
             first_refused_at: evidence.refused.first().map(|(time, _)| *time),
             last_refused_at: evidence.refused.last().map(|(time, _)| *time),
             last_authentic_at: evidence.authentic.last().copied(),
@@ -564,7 +573,7 @@ impl<'a> Report<'a> {
             verdict,
             because,
             next,
-        }
+        })
     }
 
     fn print(&self) {
@@ -589,7 +598,7 @@ impl<'a> Report<'a> {
 }
 
 /// Each with how often it is there, the most frequent first.
-fn listed(counts: &BTreeMap<&str, usize>) -> String {
+pub(crate) fn listed(counts: &BTreeMap<impl std::fmt::Display, usize>) -> String {
     let mut counts: Vec<_> = counts.iter().collect();
     counts.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
     let counts: Vec<String> = counts.into_iter().map(|(word, count)| format!("{word} {count}")).collect();

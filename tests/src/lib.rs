@@ -1,5 +1,6 @@
 //! What the tests share: the providers by name, their events, an embedded DynamoDB, and a proxy that counts calls.
 
+mod browser;
 mod command;
 pub mod commands;
 pub mod contract;
@@ -17,6 +18,7 @@ mod schemathesis;
 mod system;
 pub mod template;
 
+pub use browser::{Browser, Looks};
 pub use command::{callbacks, callbacks_and_errors, callbacks_command};
 pub use database::Database;
 pub use gateway::{

@@ -116,7 +116,7 @@ fn sources(folder: &Path, found: &mut String) {
 fn every_test_that_the_pages_on_reliability_and_security_name_exists() {
     let root = cli::project_root().unwrap();
     let mut found = String::new();
-    for folder in ["functions", "shared", "tests/tests"] {
+    for folder in ["cli/src", "functions", "shared", "tests/tests"] {
         sources(&root.join(folder), &mut found);
     }
     for page in ["docs/reliability.md", "docs/security.md"] {
