@@ -367,7 +367,10 @@ fn schemathesis_config() -> String {
     for Registration { function, settings, .. } in REGISTRATIONS {
         let secret = local_secret(function);
         let credential = match settings.credential {
+            // As in the security scheme: Schemathesis leaves the credential out by that name, case included.
             Credential::Presented(Place::Header(name, before)) => {
+                let words = name.split('-').map(|word| format!("{}{}", word[..1].to_uppercase(), &word[1..]));
+                let name = words.collect::<Vec<_>>().join("-");
                 format!("headers = {{ {name} = {} }}", quoted(&format!("{before}{secret}")))
             }
             Credential::Presented(Place::Path) => format!("parameters = {{ \"path.secret\" = {} }}", quoted(&secret)),
