@@ -1,5 +1,6 @@
 //! All tests from outside. `cargo test -p tests drills` runs those of one file.
 
+mod console;
 mod consumers;
 mod contract;
 mod courses;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use cli::{
+    local_secret,
     reprocess::reread,
     sample::{ExpectedEvent, Sample},
 };
@@ -84,6 +85,8 @@ async fn what_is_stored_and_sent_is_as_it_was() {
 /// What a sample alone leaves behind.
 async fn stored(sample: &Sample) -> StoredEvent {
     let store = MemoryStore::default();
+    // A signature fits the body that the sample has now.
+    let sample = sample.clone().authenticated_by(&local_secret(&sample.function), local_time()).unwrap();
     answer(&sample.function, &store, &sample.text, local_time()).await.unwrap();
     store.events().remove(0)
 }
