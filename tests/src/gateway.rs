@@ -16,10 +16,14 @@ pub fn send(function: &str, event: &Value) -> (i64, Vec<StoredEvent>) {
     (response.status_code, store.events())
 }
 
-/// A sample of a function that is accepted: its event has the right credentials.
+/// A sample of a function that is accepted and understood: its event has the right credentials.
 #[must_use]
 pub fn accepted(function: &str) -> Sample {
-    samples().into_iter().find(|sample| sample.function == function && sample.expect.status == 200).unwrap()
+    let is_accepted = |sample: &Sample| {
+        let event = sample.expect.event.as_ref();
+        sample.function == function && event.is_some_and(|event| event.unrecognized.is_none())
+    };
+    samples().into_iter().find(is_accepted).unwrap()
 }
 
 /// A sample's event with another body, and the credential that belongs to it.

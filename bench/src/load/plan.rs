@@ -175,7 +175,7 @@ mod tests {
         for callback in callbacks(&courses(2)) {
             *counts.entry(callback.sample.function.clone()).or_default() += 1;
         }
-        assert!(counts.len() == 6 && counts.values().all(|count| *count > 100), "{counts:?}");
+        assert!(counts.len() == providers::COUNT && counts.values().all(|count| *count > 100), "{counts:?}");
     }
 
     #[test]
