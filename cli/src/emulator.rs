@@ -34,7 +34,7 @@ pub(crate) struct Emulator {
     pub(crate) endpoint_url: String,
 }
 
-/// Where an emulator listens: on this machine's own address always, so that its URL is `http://localhost:…`, whoever else reaches it.
+/// Where an emulator listens. It always listens on 127.0.0.1 too, so its URL is `http://localhost:…`.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Addresses {
     /// Another address of this machine, for those who do not reach 127.0.0.1, such as containers; 0.0.0.0 is all that there are.

@@ -1,6 +1,8 @@
-//! `callbacks`: runs verification callbacks on one machine, tries them, and looks at what they left behind.
+//! `callbacks`: runs the whole stack on one machine, plays the providers, and operates deployed
+//! stacks.
 
-/// Prints a line. Whoever reads it may have seen enough, as `head` has: then the command ends, as one that the signal for that ends.
+/// Prints a line. If the reader has closed the pipe, as `head` does, the command ends as if by
+/// SIGPIPE.
 macro_rules! say {
     ($($argument:tt)*) => {
         if std::io::Write::write_fmt(&mut std::io::stdout(), format_args!("{}\n", format_args!($($argument)*))).is_err() {

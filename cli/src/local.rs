@@ -40,8 +40,8 @@ pub struct Local {
     port: Option<u16>,
     /// Listen on this address of the machine too, beside 127.0.0.1: for containers, such as those of `sam local`.
     ///
-    /// That of Docker's bridge on Linux is 172.17.0.1 mostly. No signature is checked: whoever reaches this address can call the stack, and read
-    /// and change all that is in it.
+    /// Docker's bridge on Linux usually has 172.17.0.1. No signature is checked: anybody who reaches this
+    /// address can call the stack, and read and change everything in it.
     #[arg(long, value_name = "ADDRESS", conflicts_with = "stop")]
     bind: Option<Ipv4Addr>,
     /// Set a parameter of template.yaml, such as Providers=jumio,identomat. May be given several times.

@@ -286,7 +286,7 @@ const OF_RECEIVERS: [&str; 4] = [STORED, UNRECOGNIZED, REFUSED, UNAVAILABLE];
 const STORED: &str = "callback stored";
 const UNRECOGNIZED: &str = "callback not recognized, but stored";
 const REFUSED: &str = "callback refused";
-const UNAVAILABLE: &str = "failed to take in a callback";
+const UNAVAILABLE: &str = "failed to process a callback";
 
 /// Those of the publisher.
 const OF_PUBLISHER: [&str; 5] = [PUBLISHED, NOT_NEWS, LATE, CONFLICT, EXPIRED];

@@ -15,7 +15,7 @@ pub(crate) struct Parser {
     pub(crate) source: &'static str,
     /// How long the provider waits for an answer.
     pub(crate) answer_within: Duration,
-    /// The largest body that is taken in, in bytes.
+    /// The largest body that is accepted, in bytes.
     pub(crate) max_body_bytes: usize,
     /// Reads a stored event again.
     pub(crate) reread: fn(&StoredEvent, Retention) -> Result<StoredEvent, String>,

@@ -271,7 +271,7 @@ struct Running(Child);
 
 impl Running {
     fn start(command: &mut Command, stdout: impl Into<Stdio>, stderr: File) -> anyhow::Result<Self> {
-        // In a group of its own: Ctrl-C is for whoever waits for it.
+        // In a group of its own, so that Ctrl-C reaches only the command that waits for it.
         let command = command.stdin(Stdio::null()).stdout(stdout).stderr(stderr).process_group(0);
         Ok(Self(command.spawn().context("failed to run sam")?))
     }

@@ -42,7 +42,7 @@ impl SigningKey {
     /// A new key for ES256.
     ///
     /// # Errors
-    /// If there is no randomness to be had.
+    /// If the system has no randomness.
     pub fn generate(key_id: &str) -> anyhow::Result<Self> {
         let pair =
             EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).map_err(|_| anyhow!("failed to make a key"))?;

@@ -150,8 +150,8 @@ class Consumer:
             done = handle(self.database, event)
         except Exception as error:
             if isinstance(error, sqlite3.Error) and not isinstance(error, sqlite3.IntegrityError):
-                # Not the message's fault, and the next one would fare no better. Whoever runs this program starts it
-                # again, and it receives nothing before the database is there.
+                # Not the message's fault, and the next one would fail too. Once this program is started
+                # again, it receives nothing before the database is there.
                 raise
             # Left where it is: it comes again when its visibility timeout ends, and after the fifth time the redrive
             # policy moves it to the dead letters. Neither this program nor another verification is held up by it.

@@ -160,7 +160,7 @@ class Consumer {
       const done = this.handle(event);
       console.log(`${done.padEnd(10)}  ${event.type}  ${event.subject}  ${event.id}`);
     } catch (error) {
-      // Not the message's fault, and the next one would fare no better. Whoever runs this program starts it again, and
+      // Not the message's fault, and the next one would fail too. Once this program is started again,
       // it receives nothing before the database is there.
       if (isDatabaseFailure(error)) throw error;
       // Left where it is: it comes again when its visibility timeout ends, and after the fifth time the redrive policy

@@ -132,8 +132,8 @@ impl Consumer {
         let handled = match read(sqs_message) {
             Ok(message) => match self.inbox.handle(&message) {
                 Ok(handled) => Ok((message, handled)),
-                // Not the message's fault, and the next one would fare no better. Whoever runs this program starts it
-                // again, and it receives nothing before the database is there.
+                // Not the message's fault, and the next one would fail too. Once this program is started
+                // again, it receives nothing before the database is there.
                 Err(error) if is_database_failure(&error) => return Err(error).context("the database failed"),
                 Err(error) => Err(error.into()),
             },

@@ -1,4 +1,4 @@
-//! The kinds of Identomat's callbacks, and what is told of each.
+//! The kinds of Identomat's callbacks and the details of their messages.
 
 use model::{
     Kind, Outcome,

@@ -1,8 +1,9 @@
-//! The callbacks of Jumio Netverify (`POST /callbacks/jumio/{secret}`): checks of identity documents, of persons who come again, and of
-//! other documents.
+//! The callbacks of Jumio Netverify (`POST /callbacks/jumio/{secret}`): checks of identity documents,
+//! of returning persons, and of other documents.
 //!
-//! Follows Jumio's document "Callback". Callbacks are forms, and not signed: they are known by the addresses they come from, and by a secret
-//! part of the address they are sent to. Jumio publishes neither how long it waits nor whether it comes again.
+//! Follows Jumio's document "Callback". Callbacks are forms and not signed. They are authenticated by
+//! their source address and by a secret in the path. Jumio publishes neither how long it waits for an
+//! answer nor whether it retries.
 
 pub mod fetch;
 pub mod kinds;

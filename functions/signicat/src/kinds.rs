@@ -1,4 +1,4 @@
-//! The kind of Signicat's notifications, and what is told of each.
+//! The kind of Signicat's notifications and the details of its messages.
 
 use model::{
     Kind,
@@ -38,6 +38,6 @@ pub struct ProcessStatus {
     pub process_id: String,
     /// Signicat's status.
     pub status: String,
-    /// Whether the status is a final one. One that is not may come late, after a final one: it is no news then.
+    /// Whether the status is final. A status that is not final changes nothing after a final one.
     pub r#final: bool,
 }

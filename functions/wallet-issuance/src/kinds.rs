@@ -1,4 +1,4 @@
-//! The kind of the wallet gateway's callbacks about issuances, and what is told of each.
+//! The kind of the wallet gateway's callbacks about issuances and the details of its messages.
 
 use model::{
     Kind,

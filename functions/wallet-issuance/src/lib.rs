@@ -1,8 +1,11 @@
-//! The wallet gateway's callbacks about issuances (`POST /callbacks/wallet/issuance`): what came of issuing one credential to a wallet.
+//! The wallet gateway's callbacks about issuances (`POST /callbacks/wallet/issuance`): the result of
+//! issuing one credential to a wallet.
 //!
-//! Follows the gateway's document "Services CallBack" (Namirial publishes the same API). A callback is known by a code that init returned, and that was
-//! announced here before, for this issuance and these templates (see functions/expectations). A request for several credentials gets a callback for
-//! each, and possibly several: the last one says `completed`. No token is checked here, so the code is all there is to go by.
+//! Follows the gateway's document "Services CallBack" (Namirial publishes the same API). A callback is
+//! authenticated by a code that init returned, and that was announced before for this issuance and
+//! these templates (see functions/expectations). A request for several credentials gets a callback
+//! for each, and possibly several: the last one says `completed`. No token is checked here, so the
+//! code is the only credential.
 
 pub mod kinds;
 mod payload;

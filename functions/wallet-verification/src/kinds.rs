@@ -1,4 +1,4 @@
-//! The kind of the wallet gateway's callbacks about verifications, and what is told of each.
+//! The kind of the wallet gateway's callbacks about verifications and the details of its messages.
 
 use std::collections::BTreeMap;
 

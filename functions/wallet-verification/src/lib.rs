@@ -1,12 +1,14 @@
-//! The wallet gateway's callbacks about verifications (`POST /callbacks/wallet/verification`): what came of each credential that a wallet was asked
-//! for, with a token signed by the gateway.
+//! The wallet gateway's callbacks about verifications (`POST /callbacks/wallet/verification`): the
+//! result of each requested credential, with a token that the gateway signed.
 //!
-//! Follows the gateway's document "Services CallBack" (Namirial publishes the same API). A callback is known by a code that init returned, and that was
-//! announced here before for a verification (see functions/expectations). Its tokens are another matter: each is verified for itself, and one that is not trusted
-//! never counts as a verified claim.
+//! Follows the gateway's document "Services CallBack" (Namirial publishes the same API). A callback is
+//! authenticated by a code that init returned, and that was announced before for a verification (see
+//! functions/expectations). Each token is verified on its own. A token that is not trusted never counts
+//! as a verified claim.
 //!
-//! A token counts for one credential of one verification, and so does its `verification_id`. Here, one that is there for
-//! several credentials counts for none. The publisher finds out whether it was presented in another callback.
+//! A token counts for one credential of one verification, and so does its `verification_id`. A token
+//! that this callback presents for several credentials counts for none. The publisher detects tokens
+//! that another callback presented.
 
 pub mod issuers;
 pub mod keys;
@@ -97,9 +99,9 @@ const FIRST_CHECK_AFTER: SignedDuration = SignedDuration::from_mins(1);
 /// When: so many seconds after the first check, the last time after [`CHECKED_FOR`].
 pub const CHECKS: Schedule = Schedule(&[0, 60, 180, 420, 840, 1740, 3540, 7140, 14340, 28740, 57540, 86340]);
 
-/// Checks the tokens of a callback again that were not trusted, for a reason that may have passed. Returns the event that
-/// takes the place of this one; nothing if there is nothing new. After a day, what is not trusted stays so, and the verdict
-/// is final. Needs the whole body.
+/// Checks the tokens of a callback again that were untrusted for a reason that may have passed. Returns
+/// the event that replaces this one, or nothing if nothing changed. After a day, an untrusted token
+/// stays untrusted, and the verdict is final. Needs the whole body.
 pub async fn recheck<L: LookUp<Value = Arc<KeySet>>>(
     issuers: &TrustedIssuers<L>,
     event: &StoredEvent,

@@ -1,4 +1,4 @@
-//! Authenticity as a type: only a check in this file makes a [`Verified`] request.
+//! Authenticity as a type: only the checks in this file make a [`Verified`] request.
 
 use std::{borrow::Cow, net::IpAddr};
 
@@ -14,7 +14,8 @@ use crate::{
     wire::{self, Members},
 };
 
-/// The evidence that names the code of a wallet's callback. It stays in the table: no message has it.
+/// The evidence that names the code of a wallet's callback. It stays in the table and is in no
+/// message.
 pub(crate) const CODE_SHA256: &str = "code_sha256";
 
 /// The evidence that has the subject that was announced with the code.
@@ -31,29 +32,30 @@ pub(crate) fn code_sha256_of(evidence: &Details) -> Option<&str> {
     evidence.get(CODE_SHA256).and_then(serde_json::Value::as_str)
 }
 
-/// How it was established that a callback comes from its provider.
+/// How a verdict was authenticated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Assurance {
-    /// It bears a token signed by a pinned issuer.
+    /// The callback has a token that a pinned issuer signed.
     SignedToken,
-    /// The provider's signature covers its body.
+    /// The provider's signature covers the callback's body.
     SignedBody,
-    /// It bears a secret that only we and the provider know.
+    /// The callback has a secret that only we and the provider know.
     SharedSecret,
-    /// It bears a code that was given to one verification only.
+    /// The callback has a code that belongs to one verification.
     OneTimeCode,
-    /// It comes from one of the provider's addresses.
+    /// The callback comes from one of the provider's addresses.
     SourceAddress,
-    /// It is no callback but the provider's answer to a question of ours, over TLS and with our credentials.
+    /// Not a callback: the provider gave this answer when it was asked, over TLS and with our
+    /// credentials.
     Fetched,
-    /// It is no callback but a record of this system: an announcement, or that a verdict is overdue.
+    /// Not a callback: this system recorded an announcement or an overdue verdict itself.
     Internal,
 }
 
-/// A request that was found authentic: its body, and how we know.
+/// An authenticated request: its body, and how it was authenticated.
 ///
 /// Nothing outside this module can make one, and an [`Event`](crate::Event) cannot be made without one.
 ///
@@ -156,26 +158,26 @@ impl std::fmt::Debug for Verified {
     }
 }
 
-/// Why a request is not authentic. For the log and the metrics: the sender is never told.
+/// Why authentication failed. Logged and counted, never sent to the caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// The place for the credential is not there.
+    /// There is no credential.
     #[error("credential missing")]
     Missing,
-    /// A credential is there but has not the form of one.
+    /// The credential is malformed.
     #[error("credential malformed")]
     Malformed,
-    /// The credential is not the current nor the previous one.
+    /// The credential is neither the current nor the previous one.
     #[error("credential wrong")]
     Wrong,
     /// The signature is right, but its timestamp is too old or in the future.
     #[error("timestamp outside the tolerance")]
     Timestamp,
-    /// It comes from an address that is not the provider's.
+    /// The source address is not one of the provider's.
     #[error("source address not allowed")]
     SourceAddress,
-    /// The address it was sent to lacks the secret part.
+    /// The secret in the path is missing or wrong.
     #[error("secret in the path missing or wrong")]
     Path,
 }
@@ -195,13 +197,13 @@ impl Refusal {
     }
 }
 
-/// A request was not found authentic.
+/// A request could not be authenticated.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthError {
     /// It is not authentic.
     #[error("not authentic: {0}")]
     Refused(Refusal),
-    /// Whether it is could not be found out. It may be authentic, so it must not be refused for good.
+    /// The check failed. The request may be authentic, so the sender must be able to retry.
     #[error("failed to check authenticity")]
     Unavailable(#[from] Unavailable),
 }
@@ -212,11 +214,11 @@ impl From<Refusal> for AuthError {
     }
 }
 
-/// Verifies a request by a secret it presents: `read` finds it in the request's header `name`.
+/// Verifies a request by the secret that `read` finds in its header `name`.
 ///
 /// # Errors
-/// [`AuthError::Refused`] if the secret is missing, malformed or wrong; [`AuthError::Unavailable`] if we do not
-/// know our own.
+/// [`AuthError::Refused`] if the secret is missing, malformed or wrong; [`AuthError::Unavailable`]
+/// if our own secret is unavailable.
 pub async fn shared_secret<'a>(
     request: &'a Request,
     name: &str,
@@ -268,12 +270,12 @@ pub async fn signed_body(
     })
 }
 
-/// Verifies a request by a secret in its JSON body, in this field of the outermost object. The field is not in the verified body;
-/// all other bytes are as they came.
+/// Verifies a request by a secret in this field of its JSON body, an object. The verified body does
+/// not contain the field. All other bytes stay as received.
 ///
 /// # Errors
-/// [`AuthError::Refused`] if the body is no JSON object with just one such field that is a string, or if the secret is wrong;
-/// [`AuthError::Unavailable`] if we do not know our own.
+/// [`AuthError::Refused`] if the body is not a JSON object in which this field is a string and there
+/// once, or if the secret is wrong; [`AuthError::Unavailable`] if our own secret is unavailable.
 pub async fn secret_in_body(
     request: &Request,
     field: &str,
@@ -292,15 +294,17 @@ pub async fn secret_in_body(
     }
 }
 
-/// Verifies a request by the code in its JSON body, which has to be announced for this purpose and not expired, and by the `state` beside
-/// it, which must not be another than was announced. The code is not in the verified body; all other bytes are as they came.
+/// Verifies a request by the `code` and `state` in its JSON body. The code must be announced for this
+/// purpose and not expired, and the state must be the announced one. The verified body does not
+/// contain the code. All other bytes stay as received.
 ///
-/// The evidence has what was announced: the code's hash as `code_sha256`, the subject of its events as `subject`, and its templates
-/// as `template_ids`.
+/// The evidence has what was announced: the code's hash as `code_sha256`, the subject of its events
+/// as `subject`, and its templates as `template_ids`.
 ///
 /// # Errors
-/// [`AuthError::Refused`] if the body is no JSON object with just one `code` that is a string, if the code is not expected for this
-/// purpose now or the state contradicts; [`AuthError::Unavailable`] if it cannot be found out what is expected.
+/// [`AuthError::Refused`] if the body is not a JSON object in which `code` is a string and there once,
+/// if the code is not expected for this purpose now, or if the state differs;
+/// [`AuthError::Unavailable`] if the announcements cannot be read.
 pub async fn one_time_code(
     request: &Request,
     purpose: Purpose,
@@ -318,7 +322,7 @@ pub async fn one_time_code(
 
     let code_sha256 = Expectation::code_hash(&code);
     let expectation = expectations.find(&code_sha256).await?.ok_or(Refusal::Wrong)?;
-    // The store was asked by the hash. That it answered what it was asked is not taken on trust.
+    // The store was asked by the hash. Its answer is checked all the same.
     let is_expected: bool = expectation.code_sha256.as_bytes().ct_eq(code_sha256.as_bytes()).into();
     // DynamoDB deletes what has expired within days, not at once.
     let is_current = expectation.purpose == purpose && expectation.counts_at(now);
@@ -332,7 +336,7 @@ pub async fn one_time_code(
         .with_evidence(TEMPLATE_IDS, expectation.template_ids.into()))
 }
 
-/// The value of a member, if there is one of this name. More than one is no callback that anybody meant.
+/// Returns the value of the member of this name, if there is one. Several are refused.
 fn only_member<'a>(members: &[(Cow<'a, str>, &'a RawValue)], name: &str) -> Result<Option<&'a RawValue>, Refusal> {
     let mut values = members.iter().filter(|(member, _)| member == name).map(|(_, value)| *value);
     match (values.next(), values.next()) {
@@ -341,7 +345,7 @@ fn only_member<'a>(members: &[(Cow<'a, str>, &'a RawValue)], name: &str) -> Resu
     }
 }
 
-/// The text of a JSON object without the member that has this value, which was borrowed from it.
+/// Returns the text of a JSON object without the member that has this value, a slice of the text.
 fn without_member(text: &str, value: &RawValue) -> Option<String> {
     let value_at = value.get().as_ptr().addr().checked_sub(text.as_ptr().addr())?;
     let (before, after) = (text.get(..value_at)?, text.get(value_at + value.get().len()..)?);
@@ -357,20 +361,20 @@ fn without_member(text: &str, value: &RawValue) -> Option<String> {
     })
 }
 
-/// The networks that a provider's callbacks come from.
+/// The networks from which a provider calls.
 pub trait Networks: Send + Sync {
     /// Whether this address is in one of them.
     fn contain(&self, address: IpAddr, now: Timestamp) -> impl Future<Output = bool> + Send;
 }
 
-/// Verifies a request by the address it comes from, as the gateway saw it, together with a secret in the path it was sent to.
+/// Verifies a request by its source address, as the gateway saw it, and by a secret in its path.
 ///
-/// An address alone would be a weak credential: it is public, and whoever else is a customer of the provider can make it
-/// call any address.
+/// An address alone would be a weak credential: it is public, and any other customer of the provider
+/// can make it call any URL.
 ///
 /// # Errors
-/// [`AuthError::Refused`] if the address is not in the networks, or the path's parameter of this name is not the secret;
-/// [`AuthError::Unavailable`] if we do not know our own secret.
+/// [`AuthError::Refused`] if the address is not in the networks, or the path's parameter of this name
+/// is not the secret; [`AuthError::Unavailable`] if our own secret is unavailable.
 pub async fn source_address(
     request: &Request,
     parameter: &str,
@@ -390,7 +394,8 @@ pub async fn source_address(
     }
 }
 
-/// Whether this is the secret. When it does not fit, our own is looked up once more, as it may just have been rotated.
+/// Returns whether this is the secret. If it is not, our own is looked up once more, because it may
+/// just have been rotated.
 async fn accepts(secrets: &impl SecretSource, presented: &str, now: Timestamp) -> Result<bool, Unavailable> {
     Ok(secrets.secrets(now).await?.accepts(presented)
         || secrets.refreshed(now).await.is_some_and(|pair| pair.accepts(presented)))

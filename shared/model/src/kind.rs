@@ -79,7 +79,7 @@ impl Kind<NoDetails> {
     pub const OVERDUE: Self = Self::new("overdue", Track::new("overdue", Policy::Reopens), &[Outcome::None]);
 }
 
-/// What is told of a callback that was not understood: nothing but why.
+/// The details of an unrecognized callback: none.
 #[derive(Debug, Clone, Copy, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct NoDetails {}

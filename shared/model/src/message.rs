@@ -42,22 +42,22 @@ pub struct Message {
     /// Always `1.0`.
     #[cfg_attr(feature = "schema", schemars(extend("const" = "1.0")))]
     pub specversion: String,
-    /// The event's id: a repeat bears the same.
+    /// The event's id. The same message sent again has the same id.
     pub id: String,
-    /// The route the callback came by, such as `/callbacks/verifyvasp`.
+    /// The callback's route, such as `/callbacks/verifyvasp`.
     pub source: String,
     /// `verification.` and the kind, such as `verification.verifyvasp.tx-report`.
     #[serde(rename = "type")]
     pub event_type: String,
     /// The provider's reference of the verification.
     pub subject: String,
-    /// The provider's own time, or else when the callback came.
+    /// The provider's own time, or else the time of receipt.
     #[serde(serialize_with = "milliseconds")]
     pub time: Timestamp,
     /// When the password or link in it expires, for a delivery (an [extension](https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/extensions/expirytime.md)).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expirytime: Option<Timestamp>,
-    /// The trace of the callback's being taken in, if it was traced (an [extension](https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/extensions/distributed-tracing.md)).
+    /// The trace of the callback's request, if it was traced (an [extension](https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/extensions/distributed-tracing.md)).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
     /// Always `application/json`.
@@ -109,13 +109,13 @@ pub struct MessageData {
     /// The same content was received before: it may be a new decision, or a late copy. Absent if not.
     #[serde(default, skip_serializing_if = "is_false")]
     pub repeated: bool,
-    /// The callback came too late to change anything; `outcome` is `none`. Absent if not.
+    /// The callback arrived too late to change anything; `outcome` is `none`. Absent if not.
     #[serde(default, skip_serializing_if = "is_false")]
     pub late: bool,
     /// There are final verdicts that differ. Absent if not.
     #[serde(default, skip_serializing_if = "is_false")]
     pub conflict: bool,
-    /// When the callback came.
+    /// When the callback was received.
     #[serde(serialize_with = "milliseconds")]
     pub received_at: Timestamp,
     /// Why the callback was not understood, if it was not.
@@ -126,12 +126,12 @@ pub struct MessageData {
         PAYLOAD_OMITTED: { "const": true, "description": "There is a payload, and it is too large for the message." }
     })))]
     pub details: Details,
-    /// The callback's body where it is JSON and `MessageDetail=full` is asked for, as it came.
+    /// The callback's body as received, if it is JSON and `MessageDetail` is `full`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(with = "Option<Value>"))]
     pub payload: Option<Box<RawValue>>,
-    /// The callback's body as text where it is no JSON and `MessageDetail=full` is asked for. What is not
-    /// UTF-8 in it is replaced; the bytes are in the table.
+    /// The callback's body as text, if it is not JSON and `MessageDetail` is `full`. Bytes that are
+    /// not UTF-8 are replaced; the table has the original.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub payload_text: Option<String>,
 }

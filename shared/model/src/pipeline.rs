@@ -26,7 +26,7 @@ pub enum Rejection {
     #[error("not authentic: {0}")]
     NotAuthentic(Refusal),
     /// A dependency does not answer. The sender should retry.
-    #[error("failed to take in the callback")]
+    #[error("failed to process the callback")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 

@@ -187,7 +187,7 @@ fn log_rejection<P: Provider>(rejection: &Rejection) {
             telemetry::refused(provider);
         }
         Rejection::Unavailable(cause) => {
-            error!(provider, error = chain(cause.as_ref()), "failed to take in a callback");
+            error!(provider, error = chain(cause.as_ref()), "failed to process a callback");
             telemetry::unavailable();
         }
     }
