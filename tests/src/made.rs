@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, fmt::Write as _, path::Path};
 
 use cli::local_secret;
 use model::{
-    Credential, Kind, Outcome, Place, Retrieval, Unrecognized,
+    Credential, Kind, Outcome, Place, Retrieval, Settings, Unrecognized,
     signature::{Algorithm, Hmac, Part, Place as At},
 };
 use providers::{REGISTRATIONS, Registration};
@@ -418,11 +418,10 @@ fn schemathesis_signatures() -> String {
 
 /// The table of functions in README.md.
 fn readme() -> String {
-    let mut text = "\n| provider | function | route | authenticated by |\n|---|---|---|---|\n".to_owned();
+    let mut text = "\n| provider | route | authenticated by |\n|---|---|---|\n".to_owned();
     for registration in &REGISTRATIONS {
-        let Registration { function, settings, .. } = registration;
-        let (route, by) = (registration.route(), settings.authenticated_by);
-        writeln!(text, "| {} | `{function}` | `{route}` | {by} |", settings.title).unwrap();
+        let Settings { title, authenticated_by, .. } = registration.settings;
+        writeln!(text, "| {title} | `{}` | {authenticated_by} |", registration.route()).unwrap();
     }
     text + "\n"
 }
