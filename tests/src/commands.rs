@@ -68,7 +68,7 @@ pub const RUN_ELSEWHERE: [(&str, &str, &str, &str); 12] = [
 ];
 
 /// A block that no test runs: document, how the block begins, and why.
-pub const NOT_RUN: [(&str, &str, &str); 7] = [
+pub const NOT_RUN: [(&str, &str, &str); 9] = [
     ("README.md", "cargo callbacks demo", "the tests of the local stack run the demo"),
     ("README.md", "sam build\n", "it deploys to an account"),
     ("docs/deploying.md", "sam build\n", "it deploys to an account"),
@@ -79,6 +79,8 @@ pub const NOT_RUN: [(&str, &str, &str); 7] = [
         "it needs Docker; `cargo callbacks sam-local` runs the same in CI",
     ),
     ("bench/peers/README.md", "bench/peers/install", "it measures for minutes"),
+    ("docs/providers/onfido.md", "read -rs API_TOKEN", "the local stack does not play Onfido, so it has no secret for asking"),
+    ("docs/providers/veriff.md", "read -rs API_KEY", "the local stack does not play Veriff, so it has no secret for asking"),
     ("docs/aws.md", "kept() {", "it deletes what a failed deployment left in an account"),
 ];
 
