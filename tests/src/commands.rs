@@ -79,8 +79,16 @@ pub const NOT_RUN: [(&str, &str, &str); 9] = [
         "it needs Docker; `cargo callbacks sam-local` runs the same in CI",
     ),
     ("bench/peers/README.md", "bench/peers/install", "it measures for minutes"),
-    ("docs/providers/onfido.md", "read -rs API_TOKEN", "the local stack does not play Onfido, so it has no secret for asking"),
-    ("docs/providers/veriff.md", "read -rs API_KEY", "the local stack does not play Veriff, so it has no secret for asking"),
+    (
+        "docs/providers/onfido.md",
+        "read -rs API_TOKEN",
+        "the local stack does not play Onfido, so it has no secret for asking",
+    ),
+    (
+        "docs/providers/veriff.md",
+        "read -rs API_KEY",
+        "the local stack does not play Veriff, so it has no secret for asking",
+    ),
     ("docs/aws.md", "kept() {", "it deletes what a failed deployment left in an account"),
 ];
 
