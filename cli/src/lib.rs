@@ -21,6 +21,7 @@ mod rows;
 mod selection;
 mod step;
 mod terminal;
+mod trigger;
 mod watch;
 mod why;
 
@@ -80,6 +81,7 @@ enum Command {
     Demo(demo::Demo),
     Examples(examples::Examples),
     Send(send::Send),
+    Trigger(trigger::Trigger),
     Tail(tail::Tail),
     Logs(logs::Logs),
     Console(console::Console),
@@ -126,6 +128,7 @@ impl Cli {
             Command::Demo(command) => command.run().await,
             Command::Examples(command) => command.run().await,
             Command::Send(command) => command.run().await,
+            Command::Trigger(command) => command.run().await,
             Command::Tail(command) => command.run().await,
             Command::Logs(command) => command.run().await,
             Command::Console(command) => command.run().await,

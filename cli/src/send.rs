@@ -14,7 +14,7 @@ use crate::{
     Target,
     events::Events,
     rows::{decision_about, with_rows},
-    sample::{self, Sample},
+    sample::{self, Sample, Secrets},
     selection::now,
     stack::{Connections, Stack},
 };
@@ -56,26 +56,16 @@ impl Send {
         let samples: Vec<Sample> =
             samples.into_iter().enumerate().map(|(n, sample)| self.changed(sample, n)).collect::<Result<_, _>>()?;
         let stack = self.target.resolve().await?;
-        let connections = stack.connect().await;
-        let secrets = sample::secrets(&stack, &connections).await?;
-        let http = reqwest::Client::new();
-        let outcomes = Outcomes::of(&stack, &connections).await;
+        let player = Player::of(&stack).await?;
         let mut as_expected = true;
         for sample in samples {
-            let sample = sample.prepared(&http, &stack, &connections).await?;
             if self.print {
-                say!("{}", sample.text);
+                say!("{}", player.prepare(sample).await?.text);
                 continue;
             }
-            let subject = sample.expect.event.as_ref().map(|event| event.subject.as_str());
-            let before = outcomes.before(subject).await;
-            let answer = sample.send(&http, &stack, &secrets).await?;
+            let Played { sample, answer, came_to } = player.play(sample).await?;
             let expected = sample.expects(&answer) || !self.fields.is_empty();
             as_expected &= expected;
-            let came_to = match subject {
-                Some(subject) if answer.status == 200 => outcomes.after(subject, before).await,
-                _ => None,
-            };
             if self.json {
                 let came_to = came_to.map(CameTo::code);
                 let line =
@@ -104,7 +94,52 @@ impl Send {
     }
 }
 
-fn field(text: &str) -> Result<(String, String), String> {
+/// Plays the providers of a stack.
+pub(crate) struct Player<'a> {
+    stack: &'a Stack,
+    connections: Connections,
+    secrets: Secrets,
+    http: reqwest::Client,
+    outcomes: Outcomes,
+}
+
+/// A sample that was sent.
+pub(crate) struct Played {
+    /// As it was sent.
+    pub(crate) sample: Sample,
+    pub(crate) answer: sample::Answer,
+    /// None if it was not acknowledged, names no verification, or if the tables cannot be read.
+    pub(crate) came_to: Option<CameTo>,
+}
+
+impl<'a> Player<'a> {
+    /// Plays the providers of this stack, with the secrets that it has now.
+    pub(crate) async fn of(stack: &'a Stack) -> anyhow::Result<Self> {
+        let connections = stack.connect().await;
+        let secrets = sample::secrets(stack, &connections).await?;
+        let outcomes = Outcomes::of(stack, &connections).await;
+        Ok(Self { stack, connections, secrets, http: reqwest::Client::new(), outcomes })
+    }
+
+    async fn prepare(&self, sample: Sample) -> anyhow::Result<Sample> {
+        sample.prepared(&self.http, self.stack, &self.connections).await
+    }
+
+    /// Sends a sample, and waits for what comes of it.
+    pub(crate) async fn play(&self, sample: Sample) -> anyhow::Result<Played> {
+        let sample = self.prepare(sample).await?;
+        let subject = sample.expect.event.as_ref().map(|event| event.subject.as_str());
+        let before = self.outcomes.before(subject).await;
+        let answer = sample.send(&self.http, self.stack, &self.secrets).await?;
+        let came_to = match subject {
+            Some(subject) if answer.status == 200 => self.outcomes.after(subject, before).await,
+            _ => None,
+        };
+        Ok(Played { sample, answer, came_to })
+    }
+}
+
+pub(crate) fn field(text: &str) -> Result<(String, String), String> {
     let (field, value) = text.split_once('=').ok_or("a field is FIELD=VALUE, such as /data/result=VERIFIED")?;
     Ok((field.to_owned(), value.to_owned()))
 }
@@ -137,7 +172,7 @@ impl CameTo {
         }
     }
 
-    fn text(self) -> StyledObject<&'static str> {
+    pub(crate) fn text(self) -> StyledObject<&'static str> {
         match self {
             Self::Published => style("published").green(),
             Self::Late => style("late: it changes nothing").yellow(),
@@ -153,25 +188,25 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// What comes of callbacks, by what is in the tables.
-pub(crate) struct Outcomes {
+struct Outcomes {
     events: Events,
     courses: DynamoCourses,
 }
 
 impl Outcomes {
-    pub(crate) async fn of(stack: &Stack, connections: &Connections) -> Self {
+    async fn of(stack: &Stack, connections: &Connections) -> Self {
         let courses = DynamoCourses::new(connections.dynamodb.clone(), stack.verifications_table.clone());
         Self { events: Events::of(stack).await, courses }
     }
 
     /// The ids of the events that are there. None if the table cannot be read: to send takes no right to do so.
-    pub(crate) async fn before(&self, subject: Option<&str>) -> Option<BTreeSet<String>> {
+    async fn before(&self, subject: Option<&str>) -> Option<BTreeSet<String>> {
         let events = self.events.of_subject(subject?).await.ok()?;
         Some(events.into_iter().map(|event| event.id).collect())
     }
 
     /// What came of the event that was not there before.
-    pub(crate) async fn after(&self, subject: &str, before: Option<BTreeSet<String>>) -> Option<CameTo> {
+    async fn after(&self, subject: &str, before: Option<BTreeSet<String>>) -> Option<CameTo> {
         let before = before?;
         let began = Instant::now();
         while began.elapsed() < PATIENCE {

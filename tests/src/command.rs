@@ -24,7 +24,11 @@ pub fn callbacks_command(stack: &Stack, arguments: &[&str]) -> Command {
     let name = stack.api_url.replace([':', '/'], "-");
     let file = root.join("target/tests").join(format!("{name}.json"));
     std::fs::create_dir_all(root.join("target/tests")).unwrap();
-    std::fs::write(&file, serde_json::to_string(stack).unwrap()).unwrap();
+    // Another command may be reading it.
+    let text = serde_json::to_string(stack).unwrap();
+    if std::fs::read_to_string(&file).ok().as_ref() != Some(&text) {
+        std::fs::write(&file, text).unwrap();
+    }
     // Built for the local stack, as all binaries are.
     let mut command = Command::new(root.join("target/debug/callbacks"));
     command.args(arguments).arg("--stack-file").arg(file).stdin(Stdio::null()).kill_on_drop(true);

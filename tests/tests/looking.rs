@@ -17,13 +17,16 @@ use cli::{
     local::{Folder, Lifetime, LocalStack},
     stack::{Connections, Stack},
 };
+use futures_util::{StreamExt as _, stream};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
 use reqwest::Client;
 use serde_json::{Value, json};
-use tests::{FUNCTIONS, callbacks, callbacks_and_errors, callbacks_command, commands::blocks, free_port};
+use tests::{
+    FUNCTIONS, callbacks, callbacks_and_errors, callbacks_command, commands::blocks, contract::MESSAGE_KINDS, free_port,
+};
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader, Lines},
     process::{ChildStdout, Command},
@@ -61,6 +64,7 @@ async fn looking_changes_nothing_and_forgets_nothing() {
     an_error_names_the_cause_and_the_way_out(&site).await;
     operators_need_no_clone_of_the_project(&site).await;
     each_call_is_in_the_access_log(&site).await;
+    every_kind_is_triggered_with_every_outcome(&site).await;
     a_release_is_installed_as_documented().await;
 }
 
@@ -191,6 +195,45 @@ async fn what_came_of_a_sample_is_said(site: &Site) {
     assert!(text.contains("  200 {\"result\":true}  repeat: nothing is published"), "{text}");
     let sent = site.take(&site.stack.verification_queue_url, 6).await;
     assert_eq!(sent.iter().filter(|(message, _)| message["subject"] == "named").count(), 3, "{sent:?}");
+}
+
+async fn every_kind_is_triggered_with_every_outcome(site: &Site) {
+    let lines = |text: &str| text.lines().map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<Value>>();
+    let (code, listed) = site.callbacks(&["trigger", "--list", "--json"]).await;
+    assert_eq!(code, 0);
+    let mut triggered = Vec::new();
+    for line in lines(&listed) {
+        let kind = line["kind"].as_str().unwrap().to_owned();
+        triggered.extend(line["outcomes"].as_array().unwrap().iter().map(|outcome| (kind.clone(), outcome.clone())));
+    }
+    // All that a callback can be: outcomes that only a fetched answer has are not triggered.
+    let fetched = crate::providers::fetched_outcomes();
+    for (kind, declared) in MESSAGE_KINDS.iter().filter(|(kind, _)| !kind.ends_with(".overdue")) {
+        for outcome in declared.outcomes.iter().filter(|_| !kind.ends_with(".unrecognized")) {
+            let is_listed = triggered.contains(&(kind.clone(), json!(outcome)));
+            assert!(is_listed || fetched.contains(&(kind.clone(), (*outcome).to_owned())), "{kind} {outcome}");
+        }
+    }
+    let triggering = triggered.iter().enumerate().map(async |(n, (kind, outcome))| {
+        let (outcome, subject) = (outcome.as_str().unwrap(), format!("triggered-{n}"));
+        let words = ["trigger", kind, "--outcome", outcome, "--subject", &subject, "--json"];
+        let (code, line) = site.callbacks(&words).await;
+        let line: Value = serde_json::from_str(line.trim()).unwrap();
+        let said = (code, &line["outcome"], &line["subject"], &line["came_to"]);
+        assert_eq!(said, (0, &json!(outcome), &json!(subject), &json!("published")), "{kind}: {line}");
+    });
+    stream::iter(triggering).buffer_unordered(4).collect::<Vec<()>>().await;
+
+    let course = ["--course", "approved,rejected,approved", "--subject", "changes-its-mind", "--json"];
+    let (code, said) = site.callbacks(&[&["trigger", "identomat.session-change"][..], &course].concat()).await;
+    let outcomes: Vec<Value> = lines(&said).into_iter().map(|mut line| line["outcome"].take()).collect();
+    assert_eq!((code, outcomes), (0, vec![json!("approved"), json!("rejected"), json!("approved")]));
+    let (code, said) = site.callbacks(&["show", "changes-its-mind", "--json"]).await;
+    assert!(code == 0 && said.contains("approved"), "{said}");
+
+    let words = ["trigger", "signicat.process-status", "--outcome", "action_required"];
+    let failed = callbacks_and_errors(&site.stack, &words).await;
+    assert!(failed.2.contains("it can be approved, rejected, review, pending, failed"), "{failed:?}");
 }
 
 async fn one_dead_letter_can_be_taken(site: &Site) {

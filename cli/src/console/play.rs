@@ -13,9 +13,9 @@ use super::{
 };
 use crate::{
     project_root,
-    sample::{self, By, Sample},
+    sample::{By, Sample},
     selection::now,
-    send::Outcomes,
+    send::{Played, Player},
 };
 
 /// The samples that can be sent over HTTP.
@@ -88,18 +88,8 @@ pub(super) async fn send(State(console): State<Arc<Shared>>, body: Bytes) -> Ans
     let sample = samples.iter().find(|sample| sample.name() == name);
     let sample = sample.ok_or_else(|| Problem::missing("There is no such sample."))?.clone();
     let sample = changed(sample, &fields)?;
-    let (stack, connections) = (&console.stack, &console.connections);
-    let http = reqwest::Client::new();
-    let secrets = sample::secrets(stack, connections).await?;
-    let sample = sample.prepared(&http, stack, connections).await?;
-    let outcomes = Outcomes::of(stack, connections).await;
+    let Played { sample, answer, came_to } = Player::of(&console.stack).await?.play(sample).await?;
     let subject = sample.expect.event.as_ref().map(|event| event.subject.clone());
-    let before = outcomes.before(subject.as_deref()).await;
-    let answer = sample.send(&http, stack, &secrets).await?;
-    let came_to = match &subject {
-        Some(subject) if answer.status == 200 => outcomes.after(subject, before).await,
-        _ => None,
-    };
     // What a changed field comes to is not in the file.
     let as_expected = sample.expects(&answer) || fields.get("set").is_some();
     let body = serde_json::to_string_pretty(&answer.body).context("failed to show the answer")?;
